@@ -1,0 +1,120 @@
+use crate::{ArtifactKind, Body, Name, Sha256};
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A database engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Engine {
+    /// SQLite, a file.
+    Sqlite,
+    /// PostgreSQL.
+    Postgres,
+    /// MariaDB or MySQL.
+    Mysql,
+    /// Written by a newer version.
+    #[serde(other)]
+    Unknown,
+}
+
+/// How far a backup was proved, weakest first. Each level includes those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Proof {
+    /// Nothing was proved.
+    None,
+    /// Checked while it was written: the producer succeeded, the end was seen, compression inflates.
+    Stream,
+    /// Read back from the store and compared by digest.
+    Remote,
+    /// Its schema was restored into a scratch database and compared.
+    Schema,
+    /// All of it was restored into a scratch database; integrity, rows and content were compared.
+    Full,
+}
+
+impl Proof {
+    /// The word used in `deploy.toml` and artifacts.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Stream => "stream",
+            Self::Remote => "remote",
+            Self::Schema => "schema",
+            Self::Full => "full",
+        }
+    }
+}
+
+impl std::fmt::Display for Proof {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Rows of one table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TableRows {
+    /// The table, as the engine names it.
+    pub table: String,
+    /// Its number of rows in the backup.
+    pub rows: u64,
+}
+
+/// The backup of one database. Also the metadata object in the store, which is written last: without
+/// it there is no backup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DatabaseBackup {
+    /// The database, as `deploy.toml` names it.
+    pub database: Name,
+    /// Its engine.
+    pub engine: Engine,
+    /// Version of the server or library that made the copy.
+    pub engine_version: String,
+    /// Where the backup lies: the store's address without credentials, and the key.
+    pub location: String,
+    /// Key of the backup in the store.
+    pub key: String,
+    /// Key of the metadata in the store.
+    pub metadata_key: String,
+    /// Digest of the compressed object.
+    pub sha256: Sha256,
+    /// Size of the compressed object.
+    pub size_bytes: u64,
+    /// Size before compression.
+    pub uncompressed_bytes: u64,
+    /// Digest before compression.
+    pub uncompressed_sha256: Sha256,
+    /// Rows per table, sorted by name.
+    pub tables: Vec<TableRows>,
+    /// Digest of the schema in normal form.
+    pub schema_sha256: Sha256,
+    /// The level of proof reached.
+    pub proof: Proof,
+    /// When the content was fixed: everything committed before is in it, nothing after.
+    pub snapshot_at: Timestamp,
+    /// When the backup was complete and proved.
+    pub verified_at: Timestamp,
+    /// True if an earlier run of this deployment made it, and this run proved it again.
+    #[serde(default)]
+    pub adopted: bool,
+}
+
+/// Backups and the level of proof reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Backup {
+    /// One per database, in the order of `deploy.toml`.
+    pub databases: Vec<DatabaseBackup>,
+}
+
+impl Backup {
+    /// The weakest level of proof over all databases; `none` if there is no database.
+    pub fn weakest_proof(&self) -> Proof {
+        self.databases.iter().map(|backup| backup.proof).min().unwrap_or(Proof::None)
+    }
+}
+
+impl Body for Backup {
+    const KIND: ArtifactKind = ArtifactKind::Backup;
+}

@@ -1,0 +1,95 @@
+use crate::{ArtifactKind, Body, Name, Reason};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What the gate decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum GateVerdict {
+    /// Healthy as far as this stage can tell: go on.
+    Promote,
+    /// The canary is bad: withdraw it.
+    Rollback,
+    /// Canary and baseline fail together: wait.
+    Hold,
+    /// Not known: withdraw, but do not call the version bad.
+    Inconclusive,
+    /// Written by a newer version. Never healthy.
+    #[serde(other)]
+    Unknown,
+}
+
+/// What was counted on one arm.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ArmCounts {
+    /// Requests that gave an answer or failed; probes that could not be sent do not count.
+    pub requests: u64,
+    /// Those that failed.
+    pub errors: u64,
+    /// Median latency, if there was any answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p50_ms: Option<f64>,
+    /// 95th percentile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p95_ms: Option<f64>,
+    /// 99th percentile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p99_ms: Option<f64>,
+}
+
+/// What the verdict can and cannot claim.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Certificate {
+    /// Samples of the canary that the verdict rests on.
+    pub samples: u64,
+    /// Upper 95 % bound on the canary's error rate (0 to 1).
+    pub error_rate_upper_bound: Option<f64>,
+    /// How the bound was computed.
+    pub method: String,
+    /// True if there was no live baseline, so only absolute limits could decide.
+    pub absolute_only: bool,
+}
+
+/// The verdict on one service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ServiceVerdict {
+    /// The service.
+    pub service: Name,
+    /// The verdict.
+    pub verdict: GateVerdict,
+    /// Why, as a stable code.
+    pub reason: Reason,
+    /// Why, for people, with numbers.
+    pub message: String,
+    /// The new version.
+    pub canary: ArmCounts,
+    /// The version that serves now; absent where there is none to compare with.
+    pub baseline: Option<ArmCounts>,
+    /// What the verdict can claim.
+    pub certificate: Certificate,
+}
+
+/// The verdict on one stage.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Gate {
+    /// The stage.
+    pub stage: Name,
+    /// Share of traffic that the canary had, in percent, as `rollout` observed it.
+    pub share_percent: f64,
+    /// The combined verdict: the worst over all services.
+    pub verdict: GateVerdict,
+    /// One per service.
+    pub services: Vec<ServiceVerdict>,
+    /// How long the gate was to watch.
+    pub planned_ms: u64,
+    /// How long it watched.
+    pub watched_ms: u64,
+    /// How many ticks it judged.
+    pub ticks: u64,
+    /// File that holds every tick, one JSON object per line, beside this artifact.
+    pub ticks_file: Option<String>,
+}
+
+impl Body for Gate {
+    const KIND: ArtifactKind = ArtifactKind::Gate;
+}

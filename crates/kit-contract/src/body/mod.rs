@@ -1,0 +1,27 @@
+//! The bodies of the artifacts, one file per kind.
+
+mod backup;
+mod begin;
+mod deployment;
+mod gate;
+mod migration;
+mod notice;
+mod preflight;
+mod record;
+mod restore;
+mod rollback;
+mod rollout;
+mod smoke;
+
+pub use backup::{Backup, DatabaseBackup, Engine, Proof, TableRows};
+pub use begin::Begin;
+pub use deployment::{Commit, Deployment, DeploymentKind, ServiceVersion};
+pub use gate::{ArmCounts, Certificate, Gate, GateVerdict, ServiceVerdict};
+pub use migration::{AppliedMigration, DatabaseMigration, Migration, MigrationPhase};
+pub use notice::{ChannelOutcome, ChannelResult, Notice};
+pub use preflight::{CheckOutcome, CheckResult, Override, Preflight, Readiness};
+pub use record::{Record, RecordStatus, StageRecord, StepRecord};
+pub use restore::{DatabaseRestore, Restore};
+pub use rollback::{ObservedService, Rollback, UndoAction, UndoOutcome};
+pub use rollout::{Rollout, RolloutAction, ServiceShare};
+pub use smoke::{Smoke, SmokeAttempt, SmokeCheck, SmokeOutcome};

@@ -1,0 +1,43 @@
+use super::{Engine, TableRows};
+use crate::{ArtifactKind, Body, DeploymentId, Name, Sha256};
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What was restored into one database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DatabaseRestore {
+    /// The database.
+    pub database: Name,
+    /// Its engine.
+    pub engine: Engine,
+    /// The backup that was restored, without credentials.
+    pub source: String,
+    /// Digest of the backup, compared before restoring.
+    pub source_sha256: Sha256,
+    /// Everything committed after this moment is not in the backup.
+    pub snapshot_at: Timestamp,
+    /// Where it was restored to, without credentials.
+    pub restored_to: String,
+    /// Where the database that was there before is kept; absent if there was none.
+    pub kept: Option<String>,
+    /// True if the restored database took the place of the live one.
+    pub swapped: bool,
+    /// Rows per table after restoring.
+    pub tables: Vec<TableRows>,
+}
+
+/// What was restored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Restore {
+    /// The deployment whose backup was restored.
+    pub subject: DeploymentId,
+    /// True if nothing was changed and this only says what would be.
+    pub dry_run: bool,
+    /// One per database.
+    pub databases: Vec<DatabaseRestore>,
+}
+
+impl Body for Restore {
+    const KIND: ArtifactKind = ArtifactKind::Restore;
+}

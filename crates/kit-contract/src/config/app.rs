@@ -1,0 +1,124 @@
+use super::{ConfigError, SecretRef, Span};
+use crate::Name;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Where the memory between deploys lies: backups, records, the chain, the lock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreConfig {
+    /// `file:<folder>` (relative to the working directory) or `s3://<bucket>/<prefix>`.
+    pub url: String,
+    /// True if a `file:` store outlives the CI job. Without it, a `file:` store is refused in CI.
+    pub persistent: bool,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self { url: "file:.deploy-kit/store".to_owned(), persistent: false }
+    }
+}
+
+/// Whether pre-releases (`1.2.3-rc.1`) may be deployed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Prereleases {
+    /// They are refused.
+    #[default]
+    Refuse,
+    /// They are deployed like any release.
+    Allow,
+}
+
+/// Which tags are releases.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Release {
+    /// What a release tag looks like; `{version}` stands for the semantic version.
+    pub tag_pattern: String,
+    /// The tagged commit must be on one of these branches. Empty: any commit will do.
+    pub branches: Vec<String>,
+    /// Whether pre-releases may be deployed.
+    pub prereleases: Prereleases,
+    /// True if only annotated tags are releases.
+    pub require_annotated: bool,
+}
+
+impl Default for Release {
+    fn default() -> Self {
+        Self {
+            tag_pattern: "v{version}".to_owned(),
+            branches: Vec::new(),
+            prereleases: Prereleases::Refuse,
+            require_annotated: false,
+        }
+    }
+}
+
+impl Release {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        if self.tag_pattern.matches("{version}").count() == 1 {
+            return Ok(());
+        }
+        Err(ConfigError::rule(
+            "release.tag_pattern",
+            format!(
+                "{:?} must hold {{version}} exactly once, for example \"v{{version}}\"",
+                self.tag_pattern
+            ),
+        ))
+    }
+}
+
+/// One service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Service {
+    /// Its name.
+    pub name: Name,
+    /// Public address; checks and probes are relative to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// What the gate asks of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<super::gate::ServiceProbe>,
+}
+
+/// A tool that applies migrations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MigrationTool {
+    /// Plain SQL files, `<version>_<description>.sql`, recorded in `_sqlx_migrations`.
+    #[default]
+    Sql,
+}
+
+/// One database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Database {
+    /// Its name.
+    pub name: Name,
+    /// Where its connection URL is found. The scheme chooses the engine: `sqlite:`.
+    pub url: SecretRef,
+    /// Folder of its migrations, relative to `deploy.toml`. Absent: it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub migrations: Option<String>,
+    /// The tool that applies them.
+    #[serde(default)]
+    pub tool: MigrationTool,
+}
+
+/// How far and how long a release can be undone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rollback {
+    /// How long after the deploy a rollback is possible without being forced.
+    pub window: Span,
+}
+
+impl Default for Rollback {
+    fn default() -> Self {
+        Self { window: Span::from_secs(60 * 60) }
+    }
+}

@@ -1,0 +1,131 @@
+use super::{ConfigError, Span};
+use crate::Name;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// One stage of the rollout.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Stage {
+    /// Its name.
+    pub name: Name,
+    /// Share of traffic for the canary, in percent: above 0, at most 100, rising from stage to stage.
+    pub percent: f64,
+    /// How long the gate watches.
+    pub duration: Span,
+}
+
+/// Azora's stages: 5 % for 5 minutes, 50 % for 10, 100 % for 15.
+pub(super) fn default_stages() -> Vec<Stage> {
+    [("canary", 5.0, 5), ("progressive", 50.0, 10), ("full", 100.0, 15)]
+        .into_iter()
+        .filter_map(|(name, percent, minutes)| {
+            let name = Name::try_from(name.to_owned()).ok()?;
+            Some(Stage { name, percent, duration: Span::from_secs(minutes * 60) })
+        })
+        .collect()
+}
+
+/// At most six: the reusable workflow has that many slots.
+const MOST_STAGES: usize = 6;
+
+pub(super) fn check_stages(stages: &[Stage]) -> Result<(), ConfigError> {
+    let rule = |message: String| Err(ConfigError::rule("stages", message));
+    let Some(last) = stages.last() else {
+        return rule("there must be at least one stage; the last is 100 %".to_owned());
+    };
+    if stages.len() > MOST_STAGES {
+        return rule(format!("{} stages are too many: at most {MOST_STAGES}", stages.len()));
+    }
+    let mut before = 0.0;
+    for stage in stages {
+        if !(stage.percent > before && stage.percent <= 100.0) {
+            return rule(format!(
+                "stage {:?} has percent = {}: it must be above {before} and at most 100",
+                stage.name.as_str(),
+                stage.percent
+            ));
+        }
+        before = stage.percent;
+    }
+    if last.percent < 100.0 {
+        return rule(format!("the last stage, {:?}, must have percent = 100", last.name.as_str()));
+    }
+    Ok(())
+}
+
+/// What the gate asks of a service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceProbe {
+    /// Address of the new version, whatever share of traffic it has.
+    pub canary: ProbeTarget,
+    /// Address of the version that serves now. Absent: there is nothing to compare with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<ProbeTarget>,
+}
+
+/// Where a probe goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProbeTarget {
+    /// Absolute address.
+    pub url: String,
+    /// Headers to send, for example the one that makes the router choose an arm.
+    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    pub headers: std::collections::BTreeMap<String, String>,
+}
+
+/// What becomes of a canary that nobody can judge.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum InconclusiveAction {
+    /// Take it to zero. The version is not marked bad.
+    #[default]
+    Withdraw,
+}
+
+/// How a stage is judged.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Gate {
+    /// Time between two probes of one arm of one service.
+    pub interval: Span,
+    /// How long a probe may take; slower is an error.
+    pub timeout: Span,
+    /// Roll back after so many failed probes in a row. 0: never for this reason.
+    pub consecutive_failures: u32,
+    /// Roll back if more than this share of probes failed, in percent, once `min_samples` are there.
+    pub max_error_percent: f64,
+    /// Roll back if the 95th percentile of the canary is above this. Absent: no absolute limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_p95: Option<Span>,
+    /// Roll back if the 95th percentile is more than this above the baseline's. Absent: not compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_p95_above_baseline: Option<Span>,
+    /// Fewer samples of the canary than this decide nothing.
+    pub min_samples: u64,
+    /// Latencies of the first moments after a shift are not judged. Errors always are.
+    pub warm_up: Span,
+    /// How long a stage may stay in `hold` before it is called inconclusive.
+    pub hold_max: Span,
+    /// What becomes of a canary that nobody can judge.
+    pub on_inconclusive: InconclusiveAction,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self {
+            interval: Span::from_secs(1),
+            timeout: Span::from_secs(5),
+            consecutive_failures: 5,
+            max_error_percent: 5.0,
+            max_p95: None,
+            max_p95_above_baseline: None,
+            min_samples: 20,
+            warm_up: Span::from_secs(0),
+            hold_max: Span::from_secs(10 * 60),
+            on_inconclusive: InconclusiveAction::Withdraw,
+        }
+    }
+}

@@ -1,0 +1,102 @@
+use super::{Config, ConfigError};
+use crate::Name;
+
+fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    Config::parse(text, &name("production"))
+}
+
+#[test]
+fn the_smallest_file_is_enough() {
+    let config = parse("app = \"shop\"\n").unwrap();
+    assert_eq!(config.app, name("shop"));
+    let percents: Vec<f64> = config.stages.iter().map(|stage| stage.percent).collect();
+    assert_eq!(percents, [5.0, 50.0, 100.0]);
+    assert_eq!(config.gate.timeout.to_string(), "5s");
+}
+
+#[test]
+fn overlays_merge_tables_and_replace_arrays() {
+    let text = r#"
+app = "shop"
+[gate]
+interval = "1s"
+timeout = "3s"
+[[stages]]
+name = "canary"
+percent = 5
+duration = "5m"
+[[stages]]
+name = "full"
+percent = 100
+duration = "15m"
+[env.staging.gate]
+timeout = "1s"
+[[env.staging.stages]]
+name = "all"
+percent = 100
+duration = "10s"
+"#;
+    let production = parse(text).unwrap();
+    assert_eq!(production.stages.len(), 2);
+    let staging = Config::parse(text, &name("staging")).unwrap();
+    assert_eq!(staging.stages.len(), 1);
+    assert_eq!(staging.gate.timeout.to_string(), "1s");
+    assert_eq!(staging.gate.interval.to_string(), "1s", "keys beside the overlaid one stay");
+}
+
+/// Text, then line, then what the message and the hint must say.
+#[test]
+fn errors_name_the_place_the_value_and_the_nearest_choice() {
+    let cases: &[(&str, usize, &[&str])] = &[
+        ("app = \"shop\"\n[gatee]\n", 2, &["unknown key \"gatee\"", "did you mean \"gate\"?"]),
+        ("app = \"shop\"\n[gate]\nintervall = \"1s\"\n", 3, &["gate", "\"intervall\"", "\"interval\""]),
+        ("app = \"shop\"\n[env.staging.gate]\ntimeot = \"1s\"\n", 3, &["\"timeot\"", "\"timeout\""]),
+        ("app = \"shop\"\n[env.other]\nservices = 3\n", 3, &["services", "invalid type: integer `3`"]),
+        ("app = \"shop\"\n[gate]\ntimeout = 5\n", 3, &["gate.timeout", "invalid type: integer `5`"]),
+        ("app = \"shop\"\n[gate]\ntimeout = \"5\"\n", 3, &["gate.timeout", "write it with units"]),
+        ("app = \"Shop!\"\n", 1, &["app", "\"Shop!\"", "a-z, 0-9"]),
+        ("app = \"shop\"\n[traffic]\ndriver = \"comand\"\n", 3, &["\"comand\"", "did you mean \"command\"?"]),
+        ("app = \"shop\"\n[[services]]\n", 2, &["services[0]", "missing key \"name\""]),
+        ("app = shop\n", 1, &["line 1, column 7"]),
+        ("app = \"shop\"\nenv = 1\n", 2, &["one table per environment"]),
+        ("app = \"shop\"\napp = \"b\"\n", 2, &["duplicate key"]),
+    ];
+    for (text, line, needles) in cases {
+        let error = parse(text).unwrap_err();
+        let shown = format!("{error}\n{}", error.hint.clone().unwrap_or_default());
+        assert_eq!(error.at.map(|at| at.line), Some(*line), "{text}\n{shown}");
+        for needle in *needles {
+            assert!(shown.contains(needle), "{text}\n{shown}\nlacks {needle}");
+        }
+    }
+}
+
+#[test]
+fn rules_over_several_values() {
+    let cases = [
+        ("app = \"a\"\nstages = []\n", "at least one stage"),
+        ("app = \"a\"\n[[stages]]\nname=\"x\"\npercent=5\nduration=\"1s\"\n", "percent = 100"),
+        ("app = \"a\"\n[[stages]]\nname=\"x\"\npercent=0\nduration=\"1s\"\n", "above 0"),
+        ("app = \"a\"\n[release]\ntag_pattern = \"v\"\n", "{version} exactly once"),
+        ("app = \"a\"\n[[services]]\nname=\"x\"\n[[services]]\nname=\"x\"\n", "twice"),
+        ("app = \"a\"\n[traffic]\ndriver=\"command\"\n", "needs a program"),
+        ("app = \"a\"\n[[smoke.checks]]\nname=\"x\"\nurl=\"/health\"\n", "absolute"),
+    ];
+    for (text, needle) in cases {
+        let error = parse(text).unwrap_err().to_string();
+        assert!(error.contains(needle), "{text}: {error}");
+    }
+}
+
+#[test]
+fn the_canonical_form_reads_back_equal() {
+    let text = "app = \"shop\"\n[[services]]\nname = \"api\"\nurl = \"https://shop.example\"\n[[databases]]\nname = \"main\"\nurl = { env = \"DATABASE_URL\" }\nmigrations = \"migrations\"\n[[smoke.checks]]\nname = \"health\"\nurl = \"https://shop.example/health\"\nexpect = { status = [200], json = { \"$.version\" = \"{version}\" } }\n";
+    let config = parse(text).unwrap();
+    let again = parse(&config.to_toml().unwrap()).unwrap();
+    assert_eq!(again, config);
+    assert_eq!(again.sha256().unwrap(), config.sha256().unwrap());
+}

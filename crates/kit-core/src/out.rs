@@ -1,0 +1,167 @@
+//! The one writer. Everything that a step prints goes through it: redacted, then sanitised.
+
+use crate::{Redactor, WorkflowCommand, sanitise};
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+/// Prints for people on stderr and for programs on stdout.
+///
+/// Text is redacted and sanitised line by line, whoever wrote it; only a [`WorkflowCommand`], whose
+/// content is escaped by its type, is printed as it is. A broken pipe never ends a step: what it did
+/// is in its artifact.
+#[derive(Clone)]
+pub struct Out(Arc<Inner>);
+
+struct Inner {
+    stdout: Mutex<Box<dyn Write + Send>>,
+    stderr: Mutex<Box<dyn Write + Send>>,
+    redactor: Redactor,
+    commands: bool,
+}
+
+/// What a captured [`Out`] printed.
+#[derive(Clone, Default)]
+pub struct Captured {
+    stdout: Buffer,
+    stderr: Buffer,
+}
+
+#[derive(Clone, Default)]
+struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Buffer {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if let Ok(mut buffer) = self.0.lock() {
+            buffer.extend_from_slice(bytes);
+        }
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Captured {
+    /// Everything printed for programs so far.
+    pub fn stdout(&self) -> String {
+        Self::text(&self.stdout)
+    }
+
+    /// Everything printed for people so far.
+    pub fn stderr(&self) -> String {
+        Self::text(&self.stderr)
+    }
+
+    fn text(buffer: &Buffer) -> String {
+        buffer.0.lock().map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    }
+}
+
+impl Out {
+    /// Prints to the process's own streams. `commands` says whether a runner listens that obeys
+    /// workflow commands.
+    pub fn process(redactor: Redactor, commands: bool) -> Self {
+        Self::new(Box::new(std::io::stdout()), Box::new(std::io::stderr()), redactor, commands)
+    }
+
+    /// Keeps everything in memory, as if inside GitHub Actions; for tests.
+    pub fn captured(redactor: Redactor) -> (Self, Captured) {
+        let captured = Captured::default();
+        let out =
+            Self::new(Box::new(captured.stdout.clone()), Box::new(captured.stderr.clone()), redactor, true);
+        (out, captured)
+    }
+
+    fn new(
+        stdout: Box<dyn Write + Send>,
+        stderr: Box<dyn Write + Send>,
+        redactor: Redactor,
+        commands: bool,
+    ) -> Self {
+        Self(Arc::new(Inner { stdout: Mutex::new(stdout), stderr: Mutex::new(stderr), redactor, commands }))
+    }
+
+    /// Says something to people. Several lines stay several lines.
+    pub fn say(&self, text: &str) {
+        for line in text.lines() {
+            self.line(&self.0.stderr, "", line);
+        }
+    }
+
+    /// Repeats one line that somebody else wrote: a child's output, a remote answer. `source` names
+    /// them and stands before every line, so that nobody mistakes it for ours.
+    pub fn foreign(&self, source: &str, line: &str) {
+        self.line(&self.0.stderr, &format!("  {}| ", sanitise(source)), line);
+    }
+
+    /// Gives data to programs. Several lines stay several lines.
+    pub fn data(&self, text: &str) {
+        for line in text.lines() {
+            self.line(&self.0.stdout, "", line);
+        }
+    }
+
+    /// Gives a command to the runner; does nothing where none listens.
+    pub fn command(&self, command: &WorkflowCommand) {
+        if self.0.commands {
+            write_line(&self.0.stdout, &self.0.redactor.redact(command.as_str()));
+        }
+    }
+
+    /// Tells the runner to hide `value` from here on. The one command that is not redacted.
+    pub fn mask(&self, value: &str) {
+        if self.0.commands {
+            for command in WorkflowCommand::add_mask(value) {
+                write_line(&self.0.stdout, command.as_str());
+            }
+        }
+    }
+
+    /// The text as it would be printed.
+    pub fn clean(&self, line: &str) -> String {
+        // Redacted before and after: cleaning may join what an escape sequence had split.
+        let redacted = self.0.redactor.redact(line);
+        self.0.redactor.redact(&sanitise(&redacted))
+    }
+
+    fn line(&self, stream: &Mutex<Box<dyn Write + Send>>, prefix: &str, line: &str) {
+        write_line(stream, &format!("{prefix}{}", self.clean(line)));
+    }
+}
+
+fn write_line(stream: &Mutex<Box<dyn Write + Send>>, line: &str) {
+    if let Ok(mut stream) = stream.lock() {
+        // Nobody may be listening any more; the artifact still tells what happened.
+        let _ = stream.write_all(format!("{line}\n").as_bytes());
+        let _ = stream.flush();
+    }
+}
+
+impl std::fmt::Debug for Out {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Out")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Level;
+
+    #[test]
+    fn nothing_leaves_raw_but_commands() {
+        let redactor = Redactor::default();
+        redactor.learn("hunter2hunter2");
+        let (out, captured) = Out::captured(redactor);
+        out.foreign("pg_dump", "::set-output name=x::y hunter2hunter2");
+        out.say("first\n##[error]second");
+        out.say("hunter2\u{1b}[0mhunter2 split by an escape");
+        out.data("::error::not a command");
+        out.command(&WorkflowCommand::annotation(Level::Error, "step", "real hunter2hunter2"));
+        assert_eq!(
+            captured.stderr(),
+            "  pg_dump| : :set-output name=x::y ***\nfirst\n# #[error]second\n*** split by an escape\n"
+        );
+        assert_eq!(captured.stdout(), ": :error::not a command\n::error title=step::real ***\n");
+    }
+}
