@@ -136,6 +136,20 @@ impl Config {
         Ok(Sha256::of(self.to_toml()?.as_bytes()))
     }
 
+    /// Every secret that the file names, once each, in the order in which a reader meets them.
+    pub fn secret_refs(&self) -> Vec<&SecretRef> {
+        let databases = self.databases.iter().map(|database| &database.url);
+        let channels =
+            self.channels.iter().flat_map(|channel| channel.url.iter().chain(channel.signing_secret.iter()));
+        let mut references: Vec<&SecretRef> = Vec::new();
+        for reference in databases.chain(channels).chain(self.preflight.secrets.iter()) {
+            if !references.contains(&reference) {
+                references.push(reference);
+            }
+        }
+        references
+    }
+
     /// The rules over several values, in the order in which a reader meets them.
     fn check(&self) -> Result<(), ConfigError> {
         unique("services", self.services.iter().map(|service| service.name.as_str()))?;

@@ -1,0 +1,502 @@
+//! A program and its commands: from the command line to the exit code.
+
+use crate::artifacts::ArtifactFolder;
+use crate::config::{self, Loaded};
+use crate::context::{Shared, StepContext, ToolContext};
+use crate::finish::{self, Conclusion};
+use crate::run::{self, Ended};
+use crate::{CommandSpec, Identity, IdentityRule, Step, Tool, identity, inputs, logging, raw, secrets};
+use kit_contract::config::{Config, Span};
+use kit_contract::{AnyArtifact, ArtifactKind, ArtifactName, Body as _, Name, Reason, RunInfo};
+use kit_core::{Clock, Context, Env, Out, Redactor, ResultExt as _, StepError, random_hex};
+use std::marker::PhantomData;
+use std::process::ExitCode;
+
+/// A program: a name and its commands.
+pub struct Program {
+    /// Its name, which is also that of its crate, binary and action.
+    pub name: &'static str,
+    /// One line: what it is for.
+    pub about: &'static str,
+    commands: Vec<Box<dyn AnyCommand>>,
+}
+
+impl Program {
+    /// A program without commands yet.
+    pub const fn new(name: &'static str, about: &'static str) -> Self {
+        Self { name, about, commands: Vec::new() }
+    }
+
+    /// Adds a command that writes an artifact.
+    #[must_use]
+    pub fn step<S: Step>(mut self) -> Self {
+        self.commands.push(Box::new(StepCommand::<S>(PhantomData)));
+        self
+    }
+
+    /// Adds a command that prints data.
+    #[must_use]
+    pub fn tool<T: Tool>(mut self) -> Self {
+        self.commands.push(Box::new(ToolCommand::<T>(PhantomData)));
+        self
+    }
+
+    pub(crate) fn commands(&self) -> impl Iterator<Item = &dyn AnyCommand> {
+        self.commands.iter().map(AsRef::as_ref)
+    }
+
+    /// Runs with these arguments (without the program's name) and this context. Gives the exit code.
+    pub fn run(&self, args: &[String], cx: &Context) -> u8 {
+        run::catch_panics();
+        secrets::learn_environment(cx);
+        let named = args
+            .first()
+            .and_then(|first| self.commands().find(|command| command.spec().command == Some(first.as_str())));
+        let default = self.commands().find(|command| command.spec().command.is_none());
+        match (named, default) {
+            (Some(command), _) => command.execute(self, args.get(1..).unwrap_or_default(), cx),
+            (None, Some(command)) => command.execute(self, args, cx),
+            (None, None) => self.without_command(args, cx),
+        }
+    }
+
+    /// Help or a usage error for a program that must be told which of its commands to run.
+    fn without_command(&self, args: &[String], cx: &Context) -> u8 {
+        let mut parser = clap::Command::new(self.name)
+            .about(self.about)
+            .version(finish::tool_info().version)
+            .subcommand_required(true)
+            .arg_required_else_help(true);
+        for command in self.commands() {
+            let spec = command.spec();
+            parser =
+                parser.subcommand(clap::Command::new(spec.command.unwrap_or_default()).about(spec.about));
+        }
+        match parser.try_get_matches_from(std::iter::once(self.name.to_owned()).chain(args.iter().cloned())) {
+            Ok(_) => Reason::UsageError.exit_code(),
+            Err(error) => print_parser_message(cx, &error),
+        }
+    }
+
+    /// The parser of one command, with these defaults injected.
+    pub(crate) fn parser(
+        &self,
+        command: &dyn AnyCommand,
+        env: &Env,
+        config: &[(&'static str, String)],
+    ) -> (clap::Command, inputs::Injected) {
+        let spec = command.spec();
+        let full_name = full_name(self.name, &spec);
+        let parser = clap::Command::new(full_name.clone())
+            .bin_name(full_name)
+            .about(spec.about)
+            .version(finish::tool_info().version)
+            .long_about(format!("{}\n\n{}", spec.about, spec.details))
+            .after_long_help(crate::describe::long_help(self, command))
+            .term_width(100)
+            .disable_help_subcommand(true);
+        inputs::complete(command.augment(parser), &spec, env, config)
+    }
+}
+
+/// `deploy-record begin`, or just `smoke-test`.
+pub(crate) fn full_name(program: &str, spec: &CommandSpec) -> String {
+    spec.command.map_or_else(|| program.to_owned(), |command| format!("{program} {command}"))
+}
+
+/// The one call of every `main.rs`.
+pub fn main(program: &Program) -> ExitCode {
+    let env = Env::capture();
+    let redactor = Redactor::default();
+    let out = Out::process(redactor.clone(), env.in_github_actions());
+    let cx = Context { env, clock: Clock::system(), cancel: kit_core::Cancel::default(), redactor, out };
+    let args: Result<Vec<String>, _> =
+        std::env::args_os().skip(1).map(std::ffi::OsString::into_string).collect();
+    match args {
+        Ok(args) => ExitCode::from(program.run(&args, &cx)),
+        Err(_) => {
+            cx.out.say(&format!("{}: an argument is not UTF-8 text", program.name));
+            ExitCode::from(Reason::UsageError.exit_code())
+        }
+    }
+}
+
+/// A command whose types are hidden.
+pub(crate) trait AnyCommand: Send + Sync {
+    fn spec(&self) -> CommandSpec;
+    /// The kind of artifact it writes; `None` for a tool.
+    fn writes(&self) -> Option<ArtifactKind>;
+    fn augment(&self, parser: clap::Command) -> clap::Command;
+    fn execute(&self, program: &Program, args: &[String], cx: &Context) -> u8;
+}
+
+struct StepCommand<S>(PhantomData<fn() -> S>);
+struct ToolCommand<T>(PhantomData<fn() -> T>);
+
+/// Everything that is settled before a command runs.
+struct Prepared<A> {
+    args: A,
+    loaded: Loaded,
+    identity: Identity,
+    artifacts: ArtifactFolder,
+    secrets: secrets::Secrets,
+    run: RunInfo,
+    deadline: Span,
+    json: bool,
+}
+
+/// Why a command does not run.
+enum NotRun {
+    /// Help or version was asked for, and has been printed.
+    Shown(u8),
+    /// Something is wrong.
+    Failed(StepError),
+}
+
+impl From<StepError> for NotRun {
+    fn from(error: StepError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+fn prepare<A: clap::Args>(
+    program: &Program,
+    command: &dyn AnyCommand,
+    from_config: fn(&Config) -> Vec<(&'static str, String)>,
+    args: &[String],
+    cx: &Context,
+) -> Result<Prepared<A>, NotRun> {
+    let spec = command.spec();
+    let raw = raw::RawInputs::read(args, &cx.env);
+    logging::start(&cx.out, raw.verbose);
+    let asks_for_help = args.iter().any(|arg| matches!(arg.as_str(), "-h" | "--help" | "-V" | "--version"));
+    let environment: Name = raw.environment.parse().map_err(|error: kit_contract::IdentityError| {
+        StepError::new(Reason::UsageError, format!("--environment: {error}"))
+    })?;
+    let loaded = match config::load(raw.config.as_deref(), &environment) {
+        Ok(loaded) => Ok(loaded),
+        // A broken file must not keep anybody from reading the help.
+        Err(_) if asks_for_help => config::load(Some("/dev/null".as_ref()), &environment).or_else(|_| {
+            Ok(Loaded { config: default_config(&environment)?, folder: ".".into(), from_file: false })
+        }),
+        Err(error) => Err(error),
+    }?;
+    secrets::learn_config(cx, &loaded.config);
+    let defaults = if loaded.from_file { from_config(&loaded.config) } else { Vec::new() };
+    let (parser, injected) = program.parser(command, &cx.env, &defaults);
+    let argv = std::iter::once(program.name.to_owned()).chain(args.iter().cloned());
+    let mut matches = match parser.try_get_matches_from(argv) {
+        Ok(matches) => matches,
+        Err(error) if !error.use_stderr() => return Err(NotRun::Shown(print_parser_message(cx, &error))),
+        Err(error) => return Err(NotRun::Failed(usage_error(&error, &injected, args))),
+    };
+    let deadline = match matches.get_one::<String>("deadline") {
+        Some(text) => text.parse().or_reason(Reason::UsageError, "--deadline is wrong")?,
+        None => spec.deadline,
+    };
+    let json = matches.get_one::<bool>("json").copied().unwrap_or_default();
+    let artifacts = ArtifactFolder::new(raw.artifacts.clone(), &raw.expect)?;
+    let secrets = secrets::take(cx, spec.secrets, args)?;
+    let identity = settle_identity(&spec, &loaded.config, environment, &raw, &artifacts, cx)?;
+    let args = A::from_arg_matches_mut(&mut matches)
+        .map_err(|error| NotRun::Failed(usage_error(&error, &injected, args)))?;
+    Ok(Prepared { args, loaded, identity, artifacts, secrets, run: run_info(&cx.env), deadline, json })
+}
+
+fn default_config(environment: &Name) -> Result<Config, StepError> {
+    Config::parse("app = \"app\"", environment)
+        .or_reason(Reason::InternalError, "the default configuration is invalid")
+}
+
+fn settle_identity(
+    spec: &CommandSpec,
+    config: &Config,
+    environment: Name,
+    raw: &raw::RawInputs,
+    artifacts: &ArtifactFolder,
+    cx: &Context,
+) -> Result<Identity, StepError> {
+    let found = match spec.identity {
+        IdentityRule::Own => None,
+        IdentityRule::Joins => artifacts.peek(&ArtifactName::only(ArtifactKind::Deployment))?,
+        // A broken deployment.json is replaced by the step that makes it.
+        IdentityRule::Creates => {
+            artifacts.peek(&ArtifactName::only(ArtifactKind::Deployment)).unwrap_or_default()
+        }
+    };
+    let fresh = random_hex(4).or_reason(Reason::InternalError, "there is no randomness")?;
+    let given = raw.deployment_id.as_deref();
+    let now_s = cx.clock.now().as_second();
+    identity::settle(spec.identity, config.app.clone(), environment, given, found.as_ref(), &fresh, now_s)
+}
+
+/// Where this runs, as the runner says it.
+fn run_info(env: &Env) -> RunInfo {
+    let get = |name: &str| env.get(name).map(str::to_owned);
+    let url = match (get("GITHUB_SERVER_URL"), get("GITHUB_REPOSITORY"), get("GITHUB_RUN_ID")) {
+        (Some(server), Some(repository), Some(run)) => {
+            Some(format!("{server}/{repository}/actions/runs/{run}"))
+        }
+        _ => None,
+    };
+    RunInfo {
+        repository: get("GITHUB_REPOSITORY"),
+        run_id: get("GITHUB_RUN_ID"),
+        run_attempt: env.get("GITHUB_RUN_ATTEMPT").and_then(|text| text.parse().ok()),
+        actor: get("GITHUB_TRIGGERING_ACTOR").or_else(|| get("GITHUB_ACTOR")).or_else(|| get("USER")),
+        url,
+    }
+}
+
+fn print_parser_message(cx: &Context, error: &clap::Error) -> u8 {
+    let text = error.render().to_string();
+    if error.use_stderr() {
+        cx.out.say(&text);
+        return Reason::UsageError.exit_code();
+    }
+    cx.out.data(&text);
+    0
+}
+
+/// The parser's message without its heading and usage lines, which do not belong into an artifact.
+fn usage_error(error: &clap::Error, injected: &inputs::Injected, args: &[String]) -> StepError {
+    let text = error.render().to_string();
+    let mut hints: Vec<String> = Vec::new();
+    let mut message: Vec<&str> = Vec::new();
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        if let Some(tip) = line.strip_prefix("tip: ") {
+            hints.push(tip.to_owned());
+        } else if line.starts_with("Usage:") || line.starts_with("For more information") {
+            break;
+        } else {
+            message.push(line.strip_prefix("error: ").unwrap_or(line));
+        }
+    }
+    hints.extend(inputs::explain_source(error, injected, args));
+    hints.push("--help lists all inputs".to_owned());
+    let mut failure = StepError::new(Reason::UsageError, message.join(" "));
+    failure.hints = hints;
+    failure
+}
+
+impl<S: Step> AnyCommand for StepCommand<S> {
+    fn spec(&self) -> CommandSpec {
+        S::SPEC
+    }
+
+    fn writes(&self) -> Option<ArtifactKind> {
+        Some(S::Body::KIND)
+    }
+
+    fn augment(&self, parser: clap::Command) -> clap::Command {
+        <S::Args as clap::Args>::augment_args(parser)
+    }
+
+    fn execute(&self, program: &Program, args: &[String], cx: &Context) -> u8 {
+        let started_at = cx.clock.now();
+        let step = full_name(program.name, &S::SPEC);
+        let name = artifact_name::<S>(args, &cx.env);
+        match prepare::<S::Args>(program, self, S::from_config, args, cx) {
+            Ok(prepared) => run_step::<S>(prepared, &step, &name, started_at, cx),
+            Err(NotRun::Shown(code)) => code,
+            Err(NotRun::Failed(error)) => fail_early::<S>(error, &step, &name, args, started_at, cx),
+        }
+    }
+}
+
+/// The artifact's name, from the raw inputs: it must be known even if they cannot be parsed.
+fn artifact_name<S: Step>(args: &[String], env: &Env) -> ArtifactName {
+    let qualifier = S::SPEC.qualifier.and_then(|input| raw::value_of(input, args, env));
+    let qualifier = qualifier.and_then(|text| text.parse::<Name>().ok());
+    ArtifactName { kind: S::Body::KIND, qualifier }
+}
+
+fn run_step<S: Step>(
+    prepared: Prepared<S::Args>,
+    step: &str,
+    name: &ArtifactName,
+    started_at: jiff::Timestamp,
+    cx: &Context,
+) -> u8 {
+    let Prepared { args, loaded, identity, artifacts, secrets, run, deadline, json } = prepared;
+    let previous = match set_aside(&artifacts, name, &identity) {
+        Ok(previous) => previous,
+        Err(error) => {
+            finish::say_failure(cx, step, &error);
+            return error.reason.exit_code();
+        }
+    };
+    let tool = ToolContext::new(cx.clone(), loaded, identity, run, artifacts, secrets);
+    let step_cx = StepContext::<S::Body>::new(tool, previous);
+    let unfinished = Conclusion {
+        reason: Reason::Unfinished,
+        message: "the step started and left no result: it is still running, or it was killed".to_owned(),
+        hints: Vec::new(),
+        body: None,
+    };
+    // Before anything is changed: if this cannot be written, neither can the result.
+    let placeholder = finish::artifact(&step_cx, step, started_at, unfinished);
+    let written = finish::to_bytes(cx, &placeholder).and_then(|bytes| step_cx.artifacts.write(name, &bytes));
+    if let Err(error) = written {
+        finish::say_failure(cx, step, &error);
+        return error.reason.exit_code();
+    }
+    let ended = block_on(cx, deadline, S::run(args, step_cx.clone()));
+    let shared = match step_cx.shared.lock() {
+        Ok(mut shared) => Shared { saved: shared.saved.take(), danger: shared.danger.take() },
+        Err(poisoned) => {
+            let mut shared = poisoned.into_inner();
+            Shared { saved: shared.saved.take(), danger: shared.danger.take() }
+        }
+    };
+    let conclusion = finish::conclude(cx.cancel.cause(), ended, shared);
+    let artifact = finish::artifact(&step_cx, step, started_at, conclusion);
+    finish::publish::<S>(&step_cx, name, &artifact, json)
+}
+
+/// Moves what an earlier run wrote to the history. An artifact of another deployment is refused.
+fn set_aside(
+    artifacts: &ArtifactFolder,
+    name: &ArtifactName,
+    ours: &Identity,
+) -> Result<Option<AnyArtifact>, StepError> {
+    // One that cannot be read is replaced: this step is the one that writes it.
+    let previous = artifacts.peek(name).unwrap_or_default();
+    let Some(previous) = previous else { return Ok(None) };
+    artifacts.archive(name, previous.attempt)?;
+    let same = previous.deployment_id == ours.deployment_id || (previous.standalone && ours.standalone);
+    Ok(same.then_some(previous))
+}
+
+/// Records a failure that happened before the step could run.
+fn fail_early<S: Step>(
+    error: StepError,
+    step: &str,
+    name: &ArtifactName,
+    args: &[String],
+    started_at: jiff::Timestamp,
+    cx: &Context,
+) -> u8 {
+    let code = error.reason.exit_code();
+    let recorded = record_early::<S>(&error, step, name, args, started_at, cx);
+    match recorded {
+        Ok((step_cx, artifact)) => finish::publish::<S>(&step_cx, name, &artifact, false),
+        Err(_) => {
+            finish::say_failure(cx, step, &error);
+            code
+        }
+    }
+}
+
+type Recorded<S> = (StepContext<<S as Step>::Body>, kit_contract::Artifact<<S as Step>::Body>);
+
+fn record_early<S: Step>(
+    error: &StepError,
+    step: &str,
+    name: &ArtifactName,
+    args: &[String],
+    started_at: jiff::Timestamp,
+    cx: &Context,
+) -> Result<Recorded<S>, StepError> {
+    let raw = raw::RawInputs::read(args, &cx.env);
+    let unknown = || "unknown".parse::<Name>().or_reason(Reason::InternalError, "no name");
+    let environment = raw.environment.parse().or_else(|_| unknown())?;
+    let loaded = config::load(raw.config.as_deref(), &environment).or_else(|_| {
+        let mut config = default_config(&environment)?;
+        config.app = unknown()?;
+        Ok::<_, StepError>(Loaded { config, folder: ".".into(), from_file: false })
+    })?;
+    let artifacts = ArtifactFolder::new(raw.artifacts.clone(), &[])?;
+    let identity = settle_identity(&S::SPEC, &loaded.config, environment.clone(), &raw, &artifacts, cx)
+        .or_else(|_| {
+            let fresh = random_hex(4).or_reason(Reason::InternalError, "there is no randomness")?;
+            let now_s = cx.clock.now().as_second();
+            identity::settle(
+                IdentityRule::Joins,
+                loaded.config.app.clone(),
+                environment,
+                None,
+                None,
+                &fresh,
+                now_s,
+            )
+        })?;
+    let previous = set_aside(&artifacts, name, &identity)?;
+    let tool =
+        ToolContext::new(cx.clone(), loaded, identity, run_info(&cx.env), artifacts, secrets::Secrets::new());
+    let step_cx = StepContext::<S::Body>::new(tool, previous);
+    let conclusion =
+        Conclusion { reason: error.reason, message: error.chain(), hints: error.hints.clone(), body: None };
+    let artifact = finish::artifact(&step_cx, step, started_at, conclusion);
+    Ok((step_cx, artifact))
+}
+
+impl<T: Tool> AnyCommand for ToolCommand<T> {
+    fn spec(&self) -> CommandSpec {
+        T::SPEC
+    }
+
+    fn writes(&self) -> Option<ArtifactKind> {
+        None
+    }
+
+    fn augment(&self, parser: clap::Command) -> clap::Command {
+        <T::Args as clap::Args>::augment_args(parser)
+    }
+
+    fn execute(&self, program: &Program, args: &[String], cx: &Context) -> u8 {
+        let step = full_name(program.name, &T::SPEC);
+        let prepared = match prepare::<T::Args>(program, self, T::from_config, args, cx) {
+            Ok(prepared) => prepared,
+            Err(NotRun::Shown(code)) => return code,
+            Err(NotRun::Failed(error)) => {
+                finish::say_failure(cx, &step, &error);
+                return error.reason.exit_code();
+            }
+        };
+        let Prepared { args, loaded, identity, artifacts, secrets, run, deadline, json } = prepared;
+        let tool_cx = ToolContext::new(cx.clone(), loaded, identity, run, artifacts, secrets);
+        let ended = block_on(cx, deadline, T::run(args, tool_cx));
+        let error = match ended {
+            Ended::Returned(Ok(output)) => {
+                if json {
+                    cx.out.data(&format!("{:#}", output.json));
+                } else {
+                    cx.out.data(&output.text);
+                }
+                return output.reason.exit_code();
+            }
+            Ended::Returned(Err(error)) => error,
+            Ended::Panicked(text) => {
+                StepError::new(Reason::InternalError, format!("deploy-kit hit a bug: {text}"))
+            }
+            Ended::Abandoned => {
+                let reason = cx.cancel.cause().map_or(Reason::InternalError, run::reason_of);
+                StepError::new(reason, "it was stopped")
+            }
+        };
+        finish::say_failure(cx, &step, &error);
+        error.reason.exit_code()
+    }
+}
+
+/// Runs `work` to its end on a runtime of its own. Two workers: the one that listens to signals is
+/// never blocked by the one that works.
+fn block_on<T: Send + 'static>(
+    cx: &Context,
+    deadline: Span,
+    work: impl Future<Output = Result<T, StepError>> + Send + 'static,
+) -> Ended<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = match runtime.or_reason(Reason::InternalError, "the async runtime cannot be started") {
+        Ok(runtime) => runtime,
+        Err(error) => return Ended::Returned(Err(error)),
+    };
+    let ended = runtime.block_on(async {
+        let work = tokio::spawn(work);
+        run::supervise(cx, deadline.duration(), work).await
+    });
+    // Work that does not listen must not keep the program from ending.
+    runtime.shutdown_background();
+    ended
+}
