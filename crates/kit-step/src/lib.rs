@@ -34,7 +34,7 @@ pub use context::{Danger, StepContext, ToolContext};
 pub use describe::{CommandDescription, InputDescription, ProgramDescription};
 pub use github::markdown_escape;
 pub use identity::Identity;
-pub use program::{Program, main};
+pub use program::{Program, main, main_with};
 pub use spec::{CommandSpec, Example, IdentityRule, OutputSpec, ReadSpec, SecretSpec};
 
 use kit_contract::{Artifact, Body, Reason, config::Config};

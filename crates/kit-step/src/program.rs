@@ -19,12 +19,14 @@ pub struct Program {
     /// One line: what it is for.
     pub about: &'static str,
     commands: Vec<Box<dyn AnyCommand>>,
+    /// Commands that whoever calls this runs instead of us; listed in the help.
+    foreign: Vec<(String, String)>,
 }
 
 impl Program {
     /// A program without commands yet.
     pub const fn new(name: &'static str, about: &'static str) -> Self {
-        Self { name, about, commands: Vec::new() }
+        Self { name, about, commands: Vec::new(), foreign: Vec::new() }
     }
 
     /// Adds a command that writes an artifact.
@@ -38,6 +40,13 @@ impl Program {
     #[must_use]
     pub fn tool<T: Tool>(mut self) -> Self {
         self.commands.push(Box::new(ToolCommand::<T>(PhantomData)));
+        self
+    }
+
+    /// Lists commands in the help that whoever calls this runs itself: name and one line each.
+    #[must_use]
+    pub fn listing(mut self, foreign: Vec<(String, String)>) -> Self {
+        self.foreign = foreign;
         self
     }
 
@@ -87,7 +96,9 @@ impl Program {
     ) -> (clap::Command, inputs::Injected) {
         let spec = command.spec();
         let full_name = full_name(self.name, &spec);
-        let parser = clap::Command::new(full_name.clone())
+        // The texts are set after the inputs: deriving them sets texts of its own.
+        let parser = command
+            .augment(clap::Command::new(full_name.clone()))
             .bin_name(full_name)
             .about(spec.about)
             .version(finish::tool_info().version)
@@ -95,7 +106,7 @@ impl Program {
             .after_long_help(crate::describe::long_help(self, command))
             .term_width(100)
             .disable_help_subcommand(true);
-        inputs::complete(command.augment(parser), &spec, env, config)
+        inputs::complete(parser, &spec, env, config)
     }
 }
 
@@ -106,12 +117,17 @@ pub(crate) fn full_name(program: &str, spec: &CommandSpec) -> String {
 
 /// The one call of every `main.rs`.
 pub fn main(program: &Program) -> ExitCode {
+    main_with(program, 0)
+}
+
+/// [`main`] for a program that runs as a subcommand: `skip` arguments belong to whoever called it.
+pub fn main_with(program: &Program, skip: usize) -> ExitCode {
     let env = Env::capture();
     let redactor = Redactor::default();
     let out = Out::process(redactor.clone(), env.in_github_actions());
     let cx = Context { env, clock: Clock::system(), cancel: kit_core::Cancel::default(), redactor, out };
     let args: Result<Vec<String>, _> =
-        std::env::args_os().skip(1).map(std::ffi::OsString::into_string).collect();
+        std::env::args_os().skip(1 + skip).map(std::ffi::OsString::into_string).collect();
     match args {
         Ok(args) => ExitCode::from(program.run(&args, &cx)),
         Err(_) => {
