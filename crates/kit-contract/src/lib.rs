@@ -11,6 +11,7 @@ mod artifact;
 pub mod body;
 pub mod chain;
 pub mod config;
+pub mod continuation;
 mod digest;
 mod envelope;
 mod identity;

@@ -25,7 +25,7 @@ pub enum Undo {
     /// It stays: expand-only changes suit the old version too, and data is never thrown away
     /// automatically. `db-restore` is the deliberate way back.
     Stays,
-    /// The canary is taken to zero; after 100 %, the old version is switched back.
+    /// The canary is taken to zero; once promoted, the old version is switched back.
     Withdraw,
 }
 
@@ -37,7 +37,7 @@ impl Undo {
             Self::Kept => "what it made is kept",
             Self::CloseDeploy => "the lock is handed back and the chain gets a closing entry",
             Self::Stays => "stays; `db-restore` is the deliberate way back",
-            Self::Withdraw => "the canary is taken to zero; after 100 % the old version is switched back",
+            Self::Withdraw => "the canary is taken to zero; once promoted, the old version is switched back",
         }
     }
 }
@@ -169,10 +169,21 @@ pub const PIPELINE: &[PipelineStep] = &[
         undo: Undo::Nothing,
     },
     PipelineStep {
+        id: "promote",
+        program: "rollout",
+        command: Some("promote"),
+        needs: &["smoke"],
+        reads: &[Kind::Deployment, Kind::Smoke],
+        writes: Kind::Rollout,
+        qualifier: Some("promote"),
+        repeat: Repeat::Once,
+        undo: Undo::Withdraw,
+    },
+    PipelineStep {
         id: "finish",
         program: "deploy-record",
         command: Some("finish"),
-        needs: &["smoke"],
+        needs: &["promote"],
         reads: Kind::ALL,
         writes: Kind::Record,
         qualifier: None,

@@ -228,6 +228,8 @@ reasons! {
     }
     "rollout" {
         Shifted "shifted" Go "every service was observed at the share that was asked for", "nothing";
+        PromotedStable "promoted_stable" Go "the new version was observed as the stable one of every service", "nothing";
+        PromotionFailed "promotion_failed" Verdict "the new version could not be made the stable one; it still has all of the traffic", "see the driver's message; run `rollout promote` again, or `rollout abort`";
         Withdrawn "withdrawn" Go "the canary was observed at zero, and the stable version serves", "nothing";
         ShareNotReached "share_not_reached" Verdict "the share that was observed is not the share that was asked for; the canary was withdrawn", "see what the router reports; is every backend up?";
         StableUnhealthy "stable_unhealthy" Verdict "the stable version is unhealthy, so shares mean nothing; the canary was withdrawn", "repair the stable version first";

@@ -7,7 +7,7 @@
 
 use crate::raw::{self, env_name};
 use crate::spec::CommandSpec;
-use clap::builder::{BoolishValueParser, OsStr};
+use clap::builder::{BoolValueParser, OsStr};
 use clap::{Arg, ArgAction};
 use kit_core::Env;
 use std::collections::BTreeMap;
@@ -90,7 +90,7 @@ fn strict_boolean(arg: Arg) -> Arg {
         .value_name("true|false")
         .hide_default_value(true)
         .hide_possible_values(true)
-        .value_parser(BoolishValueParser::new())
+        .value_parser(BoolValueParser::new())
 }
 
 fn inject(arg: Arg, env: &Env, config: &[(&'static str, String)], injected: &mut Injected) -> Arg {

@@ -10,6 +10,8 @@ pub enum RolloutAction {
     Shift,
     /// The canary was taken to zero.
     Abort,
+    /// The canary became the stable version.
+    Promote,
 }
 
 /// The share of one service's traffic that goes to the canary.
