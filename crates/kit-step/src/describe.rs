@@ -1,6 +1,7 @@
 //! What a program can say of itself: the text below `--help`, and the facts from which documents and
 //! actions are generated.
 
+use crate::Qualifier;
 use crate::program::{AnyCommand, Program, full_name};
 use crate::raw::env_name;
 use kit_contract::{ArtifactKind, Reason};
@@ -140,7 +141,8 @@ fn reasons_of(program: &str) -> Vec<Reason> {
 fn written_file(command: &dyn AnyCommand) -> Option<String> {
     let kind = command.writes()?;
     Some(match command.spec().qualifier {
-        Some(input) => format!("{kind}-<{input}>.json"),
+        Some(Qualifier::Input(input)) => format!("{kind}-<{input}>.json"),
+        Some(Qualifier::Fixed(name)) => format!("{kind}-{name}.json"),
         None => format!("{kind}.json"),
     })
 }

@@ -35,7 +35,7 @@ pub use describe::{CommandDescription, InputDescription, ProgramDescription};
 pub use github::markdown_escape;
 pub use identity::Identity;
 pub use program::{Program, main, main_with};
-pub use spec::{CommandSpec, Example, IdentityRule, OutputSpec, ReadSpec, SecretSpec};
+pub use spec::{CommandSpec, Example, IdentityRule, OutputSpec, Qualifier, ReadSpec, SecretSpec};
 
 use kit_contract::{Artifact, Body, Reason, config::Config};
 use kit_core::StepError;

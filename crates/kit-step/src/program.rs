@@ -5,7 +5,9 @@ use crate::config::{self, Loaded};
 use crate::context::{Shared, StepContext, ToolContext};
 use crate::finish::{self, Conclusion};
 use crate::run::{self, Ended};
-use crate::{CommandSpec, Identity, IdentityRule, Step, Tool, identity, inputs, logging, raw, secrets};
+use crate::{
+    CommandSpec, Identity, IdentityRule, Qualifier, Step, Tool, identity, inputs, logging, raw, secrets,
+};
 use kit_contract::config::{Config, Span};
 use kit_contract::{AnyArtifact, ArtifactKind, ArtifactName, Body as _, Name, Reason, RunInfo};
 use kit_core::{Clock, Context, Env, Out, Redactor, ResultExt as _, StepError, random_hex};
@@ -322,7 +324,10 @@ impl<S: Step> AnyCommand for StepCommand<S> {
 
 /// The artifact's name, from the raw inputs: it must be known even if they cannot be parsed.
 fn artifact_name<S: Step>(args: &[String], env: &Env) -> ArtifactName {
-    let qualifier = S::SPEC.qualifier.and_then(|input| raw::value_of(input, args, env));
+    let qualifier = S::SPEC.qualifier.and_then(|qualifier| match qualifier {
+        Qualifier::Input(input) => raw::value_of(input, args, env),
+        Qualifier::Fixed(name) => Some(name.to_owned()),
+    });
     let qualifier = qualifier.and_then(|text| text.parse::<Name>().ok());
     ArtifactName { kind: S::Body::KIND, qualifier }
 }

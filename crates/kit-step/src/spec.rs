@@ -52,6 +52,15 @@ pub enum IdentityRule {
     Own,
 }
 
+/// What qualifies the name of an artifact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Qualifier {
+    /// The value of this input: `stage` gives `gate-<stage>`.
+    Input(&'static str),
+    /// Always this: `rollout-promote`.
+    Fixed(&'static str),
+}
+
 /// What a command is.
 #[derive(Clone, Copy, Debug)]
 pub struct CommandSpec {
@@ -65,8 +74,8 @@ pub struct CommandSpec {
     pub examples: &'static [Example],
     /// What it reads.
     pub reads: &'static [ReadSpec],
-    /// The input whose value qualifies the artifact's name (`stage` gives `gate-<stage>`).
-    pub qualifier: Option<&'static str>,
+    /// What qualifies the artifact's name, where a deployment has several of the kind.
+    pub qualifier: Option<Qualifier>,
     /// Its own outputs.
     pub outputs: &'static [OutputSpec],
     /// Its secrets.

@@ -1,0 +1,243 @@
+//! What to run, and how.
+
+use crate::environment::find;
+use crate::group::{Group, KillOnDrop, LONGEST_GRACE};
+use crate::running::{Output, Running};
+use crate::sink::Sink;
+use crate::supervise::{Supervisor, Watch};
+use crate::{EnvPolicy, ExecError, Stdin, Stdout};
+use kit_core::{Cause, Context, Secret};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+/// A program to run, with its arguments and everything else that it gets from us.
+pub struct Command {
+    pub(crate) program: String,
+    args: Vec<OsString>,
+    policy: EnvPolicy,
+    env: BTreeMap<String, String>,
+    secrets: Vec<(String, Secret)>,
+    folder: Option<PathBuf>,
+    stdin: Stdin,
+    stdout: Stdout,
+    pub(crate) quiet_stderr: bool,
+    pub(crate) deadline: Option<Duration>,
+    pub(crate) grace: Duration,
+    pub(crate) accepted: Vec<i32>,
+}
+
+impl Command {
+    /// A program, by name (then found on `PATH`) or by a path with a slash in it.
+    pub fn new(program: impl Into<String>) -> Self {
+        Self {
+            program: program.into(),
+            args: Vec::new(),
+            policy: EnvPolicy::default(),
+            env: BTreeMap::new(),
+            secrets: Vec::new(),
+            folder: None,
+            stdin: Stdin::default(),
+            stdout: Stdout::default(),
+            quiet_stderr: false,
+            deadline: None,
+            grace: LONGEST_GRACE,
+            accepted: vec![0],
+        }
+    }
+
+    /// One more argument. Never a secret: every user of the machine can read arguments.
+    #[must_use]
+    pub fn arg(mut self, arg: impl Into<OsString>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    /// More arguments.
+    #[must_use]
+    pub fn args<A: Into<OsString>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets a variable of the child's environment, whatever the policy.
+    #[must_use]
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.env.insert(name.into(), value.into());
+        self
+    }
+
+    /// The same with a secret, which the redactor then knows.
+    #[must_use]
+    pub fn env_secret(mut self, name: impl Into<String>, value: &Secret) -> Self {
+        self.secrets.push((name.into(), value.clone()));
+        self
+    }
+
+    /// What the child inherits of our environment. By default [`EnvPolicy::Full`].
+    #[must_use]
+    pub fn inherit_env(mut self, policy: EnvPolicy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Runs in this folder. By default in ours.
+    #[must_use]
+    pub fn current_folder(mut self, path: impl Into<PathBuf>) -> Self {
+        self.folder = Some(path.into());
+        self
+    }
+
+    /// What the child reads. By default nothing.
+    #[must_use]
+    pub fn stdin(mut self, stdin: Stdin) -> Self {
+        self.stdin = stdin;
+        self
+    }
+
+    /// How stdout is taken. By default it is logged.
+    #[must_use]
+    pub fn stdout(mut self, stdout: Stdout) -> Self {
+        self.stdout = stdout;
+        self
+    }
+
+    /// Keeps stderr out of the log; its last lines are still told if the child fails.
+    #[must_use]
+    pub fn quiet_stderr(mut self) -> Self {
+        self.quiet_stderr = true;
+        self
+    }
+
+    /// Ends the child if it runs longer than this. By default only the step's own deadline counts.
+    #[must_use]
+    pub fn deadline(mut self, limit: Duration) -> Self {
+        self.deadline = Some(limit);
+        self
+    }
+
+    /// How long the child may take to obey each of SIGINT and SIGTERM before it is killed, and how
+    /// long its output is still read after its end. At most, and by default, 2 s: the step itself
+    /// must be gone 7 s after its first signal.
+    #[must_use]
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace.min(LONGEST_GRACE);
+        self
+    }
+
+    /// Takes this exit code, too, as success: `1` of `git merge-base --is-ancestor` means no.
+    #[must_use]
+    pub fn accept_code(mut self, code: i32) -> Self {
+        self.accepted.push(code);
+        self
+    }
+
+    /// Runs the program to its end.
+    ///
+    /// To run something although the step is cancelled, such as an undo, give it a context with a
+    /// cancellation of its own.
+    ///
+    /// # Errors
+    /// If it cannot be started, does not end with an accepted code, prints too much, or had to be
+    /// ended: by the deadline or because the step is cancelled.
+    pub async fn run(mut self, cx: &Context) -> Result<Output, ExecError> {
+        let mode = std::mem::take(&mut self.stdout);
+        let mut sink = Sink::new(mode, &self.program, &self.label(), cx.out.clone());
+        let mut running = self.spawn_reading(cx)?;
+        match running.pour_into(&mut sink).await {
+            Ok(()) => {
+                let output = running.settle(true).await?;
+                Ok(Output { stdout: sink.into_kept(), ..output })
+            }
+            Err(error) => {
+                running.stop().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Starts the program and hands out its stdout as a stream, whatever [`Command::stdout`] says.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn spawn_reading(mut self, cx: &Context) -> Result<Running, ExecError> {
+        if cx.cancel.is_cancelled() {
+            let cause = cx.cancel.cause().unwrap_or(Cause::Interrupted);
+            return Err(ExecError::Cancelled { program: self.program, cause, started: false });
+        }
+        let stdin = std::mem::take(&mut self.stdin);
+        let mut child = self.start(cx, !matches!(stdin, Stdin::Empty))?;
+        let Some(group) = Group::of(&child) else {
+            let source = std::io::Error::other("it has no process id");
+            return Err(ExecError::Lost { program: self.program, source });
+        };
+        let guard = KillOnDrop(group.clone());
+        let stdout = child.stdout.take();
+        let watch = Watch::default();
+        let supervisor = Supervisor::new(&self, cx, child, group, watch.clone(), stdin);
+        Ok(Running::new(guard, stdout, watch, supervisor, &self, cx))
+    }
+
+    /// How the log names the child.
+    pub(crate) fn label(&self) -> String {
+        let name = Path::new(&self.program).file_name().and_then(|name| name.to_str());
+        name.unwrap_or(&self.program).to_owned()
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "the one place that starts processes")]
+    fn start(&self, cx: &Context, reads: bool) -> Result<tokio::process::Child, ExecError> {
+        let mut set = self.env.clone();
+        for (name, secret) in &self.secrets {
+            cx.redactor.learn(secret.expose());
+            set.insert(name.clone(), secret.expose().to_owned());
+        }
+        let env = self.policy.apply(&cx.env, &set);
+        let file = self.locate(env.get("PATH").map(String::as_str))?;
+        let spawn_error = |source| ExecError::Spawn { program: self.program.clone(), source };
+        let mut command = tokio::process::Command::new(file);
+        command.arg0(&self.program).args(&self.args).env_clear().envs(env);
+        if let Some(folder) = &self.folder {
+            // The system would say "no such file" of the program.
+            if !folder.is_dir() {
+                let text = format!("there is no folder {}", folder.display());
+                return Err(spawn_error(std::io::Error::new(std::io::ErrorKind::NotADirectory, text)));
+            }
+            command.current_dir(folder);
+        }
+        command
+            .stdin(if reads { Stdio::piped() } else { Stdio::null() })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(spawn_error)
+    }
+
+    /// The program's file, as [`which`](crate::which) would find it. A path is left to the system,
+    /// which knows best why it cannot be run; but if nothing is there, we say so.
+    fn locate(&self, path: Option<&str>) -> Result<PathBuf, ExecError> {
+        let found = if self.program.contains('/') {
+            let from = self.folder.as_deref().unwrap_or(Path::new(""));
+            Some(PathBuf::from(&self.program)).filter(|file| from.join(file).exists())
+        } else {
+            find(path, &self.program)
+        };
+        found.ok_or_else(|| ExecError::NotFound { program: self.program.clone() })
+    }
+}
+
+/// Program and arguments; of the environment only names, since values may be secrets.
+impl std::fmt::Debug for Command {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let secrets = self.secrets.iter().map(|(name, _)| name);
+        f.debug_struct("Command")
+            .field("program", &self.program)
+            .field("args", &self.args)
+            .field("env", &self.env.keys().chain(secrets).collect::<Vec<_>>())
+            .field("folder", &self.folder)
+            .finish_non_exhaustive()
+    }
+}

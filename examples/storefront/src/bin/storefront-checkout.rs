@@ -1,0 +1,5 @@
+//! The checkout service of the demo shop.
+
+fn main() -> std::process::ExitCode {
+    storefront::service::main(storefront::service::Service::Checkout)
+}

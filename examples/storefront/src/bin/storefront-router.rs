@@ -1,0 +1,5 @@
+//! The weighted router of the demo shop.
+
+fn main() -> std::process::ExitCode {
+    storefront::router::main()
+}
