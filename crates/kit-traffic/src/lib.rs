@@ -9,12 +9,14 @@ mod protocol;
 mod reached;
 mod router;
 mod settle;
+mod withdraw;
 
 pub use command::CommandRouter;
 pub use protocol::{Action, Answer, Request, RequestedService, SCHEMA, Service};
 pub use reached::{Shortfall, shortfalls};
 pub use router::{Router, TrafficError, Want};
 pub use settle::{Settled, settle};
+pub use withdraw::withdraw;
 
 use kit_contract::config::{Driver, Traffic};
 use std::path::Path;

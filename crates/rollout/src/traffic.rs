@@ -2,14 +2,11 @@
 
 use kit_contract::body::{Rollout, RolloutAction, ServiceShare};
 use kit_contract::{DeploymentId, Name, Reason};
-use kit_core::{Cancel, Context, StepError};
+use kit_core::{Context, StepError};
 use kit_step::ToolContext;
 use kit_traffic::{Router, Service, Settled, Want, settle};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// A cancelled step has 5 s to end by itself; the withdrawal must fit into it.
-const WITHDRAW_WHEN_CANCELLED: Duration = Duration::from_secs(4);
 
 /// The router and what it is asked about.
 pub(crate) struct Traffic {
@@ -69,45 +66,9 @@ impl Traffic {
         settle(&*self.router, cx, &self.id, wants, self.tolerance_percent, self.settle_limit, first).await
     }
 
-    /// Takes the canary of every service to zero and watches until that is so, even if the step is
-    /// cancelled already.
+    /// Takes the canary of every service to zero and watches until that is so.
     pub(crate) async fn withdraw(&self, cx: &Context) -> Result<Vec<Service>, StepError> {
-        let limit = if cx.cancel.is_cancelled() { WITHDRAW_WHEN_CANCELLED } else { self.settle_limit };
-        // The undo of a cancelled step must not be cancelled with it.
-        let own = Context { cancel: Cancel::default(), ..cx.clone() };
-        let stuck = "the canary could not be withdrawn: it may still serve traffic";
-        let what_to_do =
-            "set the canary's share to zero by hand now, or run `rollout abort` until it succeeds";
-        let work = async {
-            let first = self.router.abort(&own, &self.id, &self.services).await?;
-            self.settle_to_zero(&own, first, limit).await
-        };
-        match own.clock.timeout(limit, work).await {
-            Ok(Ok(settled)) if settled.missing.is_empty() => Ok(settled.services),
-            Ok(Ok(settled)) => {
-                let missing: Vec<String> = settled.missing.iter().map(ToString::to_string).collect();
-                Err(StepError::new(Reason::WithdrawFailed, format!("{stuck}: {}", missing.join("; ")))
-                    .hint(what_to_do))
-            }
-            Ok(Err(error)) => Err(error.into_step_error(Reason::WithdrawFailed, stuck).hint(what_to_do)),
-            Err(elapsed) => {
-                Err(StepError::new(Reason::WithdrawFailed, stuck).because(elapsed).hint(what_to_do))
-            }
-        }
-    }
-
-    /// A stable side that is down does not keep a canary from being at zero, so its health is not asked.
-    async fn settle_to_zero(
-        &self,
-        cx: &Context,
-        first: Vec<Service>,
-        limit: Duration,
-    ) -> Result<Settled, kit_traffic::TrafficError> {
-        let wants = self.wants(0.0, None);
-        let mut settled =
-            settle(&*self.router, cx, &self.id, &wants, self.tolerance_percent, limit, first).await?;
-        settled.missing.retain(|missing| !matches!(missing, kit_traffic::Shortfall::StableUnhealthy { .. }));
-        Ok(settled)
+        kit_traffic::withdraw(&*self.router, cx, &self.id, &self.services, self.settle_limit).await
     }
 
     /// The body of the artifact.

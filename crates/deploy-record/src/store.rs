@@ -1,0 +1,58 @@
+//! What the commands share of the store.
+
+use kit_contract::{DeploymentId, Reason};
+use kit_core::{ResultExt as _, StepError};
+use kit_step::ToolContext;
+use kit_store::{Chain, Layout, Lock, LockOwner, Stop, Store};
+use std::sync::Arc;
+
+/// The inputs that every command has.
+#[derive(clap::Args)]
+pub(crate) struct StoreArgs {
+    /// The store: file:<folder> or s3://<bucket>/<prefix>
+    #[arg(long)]
+    store: Option<String>,
+}
+
+/// The store and what lives on it.
+pub(crate) struct Memory {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) layout: Layout,
+    pub(crate) chain: Chain,
+    pub(crate) lock: Lock,
+    pub(crate) stop: Stop,
+}
+
+impl Memory {
+    /// Opens the store of flag or configuration.
+    pub(crate) async fn open(args: &StoreArgs, cx: &ToolContext) -> Result<Self, StepError> {
+        let config = &cx.config().store;
+        let url = args.store.as_deref().unwrap_or(&config.url);
+        let store = kit_store::open(url, config.persistent, &cx.env, &cx.resolve(""), &[]).await?;
+        let identity = cx.identity();
+        let layout = Layout::new(identity.app, identity.environment);
+        Ok(Self {
+            chain: Chain::new(Arc::clone(&store), layout.clone()),
+            lock: Lock::new(Arc::clone(&store), layout.clone()),
+            stop: Stop::new(Arc::clone(&store), layout.clone()),
+            store,
+            layout,
+        })
+    }
+}
+
+/// Who we are to the lock. Outside CI there are no runs, so the deployment alone says whose it is.
+pub(crate) fn owner(cx: &ToolContext, id: &DeploymentId) -> LockOwner {
+    let run = cx.run_info();
+    LockOwner {
+        deployment_id: id.clone(),
+        run_id: run.run_id.clone(),
+        attempt: run.run_attempt.unwrap_or(1),
+        actor: run.actor.clone(),
+    }
+}
+
+/// The effective configuration as the record keeps it.
+pub(crate) fn config_toml(cx: &ToolContext) -> Result<String, StepError> {
+    cx.config().to_toml().or_reason(Reason::InternalError, "the configuration cannot be written")
+}

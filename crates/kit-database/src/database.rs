@@ -1,0 +1,202 @@
+//! What a database engine must be able to do.
+
+use crate::{DatabaseError, Depth, Inspection, MigrationOutcome, MigrationSet, MigrationStatus};
+use async_trait::async_trait;
+use jiff::Timestamp;
+use kit_contract::Sha256;
+use kit_contract::body::{Engine, TableRows};
+use kit_core::Context;
+use std::path::Path;
+use std::time::Duration;
+use tokio::io::AsyncRead;
+
+/// What answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerInfo {
+    /// Version of the server, or of the library where there is no server.
+    pub version: String,
+}
+
+/// What a finished dump holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DumpReport {
+    /// Rows per table in the dump, sorted by name.
+    pub tables: Vec<TableRows>,
+    /// Digest of the schema in normal form.
+    pub schema_sha256: Sha256,
+    /// How many bytes the reader gave.
+    pub uncompressed_bytes: u64,
+}
+
+/// A restored database that stands beside the live one and waits for [`Database::swap`].
+///
+/// Plain data, so that a journal can hold it and a later run can go on or clean up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Beside {
+    /// What the engine calls it: a path, or the name of a database.
+    pub name: String,
+    /// The id it was restored under; the database that gives way is kept under the same id.
+    pub id: String,
+}
+
+/// What a swap did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Swapped {
+    /// Where the database that was live before is kept; `None` if there was none.
+    pub kept: Option<String>,
+    /// What a person should know although the swap succeeded.
+    pub warnings: Vec<String>,
+}
+
+/// One database of one engine.
+#[async_trait]
+pub trait Database: Send + Sync + std::fmt::Debug {
+    /// Its engine.
+    fn engine(&self) -> Engine;
+
+    /// The database as people may see it; never a credential.
+    fn display(&self) -> String;
+
+    /// Extension of its dumps in the store, without compression: `sqlite`, later `sql`.
+    fn extension(&self) -> &'static str;
+
+    /// Asks whether it is there and answers.
+    ///
+    /// # Errors
+    /// If it does not answer within `limit`, or is no database of this engine.
+    async fn ping(&self, cx: &Context, limit: Duration) -> Result<ServerInfo, DatabaseError>;
+
+    /// Tables and their rows as they are now, read-only, in one snapshot, sorted by name.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    async fn inventory(&self, cx: &Context) -> Result<Vec<TableRows>, DatabaseError>;
+
+    /// Examines the live database, read-only, in one snapshot.
+    ///
+    /// # Errors
+    /// If the database cannot be read at all; damage that was found is part of the answer.
+    async fn inspect(&self, cx: &Context, depth: Depth) -> Result<Inspection, DatabaseError>;
+
+    /// Fixes a snapshot and begins to dump it. `scratch` is a folder for temporary files, which are
+    /// gone when the dump is dropped.
+    ///
+    /// # Errors
+    /// If the database cannot be read or the scratch folder cannot hold what the engine needs there.
+    async fn begin_dump(&self, cx: &Context, scratch: &Path) -> Result<Box<dyn Dump>, DatabaseError>;
+
+    /// Restores a dump into a scratch database that is gone when the result is dropped.
+    ///
+    /// # Errors
+    /// [`DatabaseError::Truncated`] if the dump is not whole; else why it cannot be restored.
+    async fn restore_scratch(
+        &self,
+        cx: &Context,
+        reader: &mut (dyn AsyncRead + Send + Unpin),
+        scratch: &Path,
+    ) -> Result<Box<dyn Scratch>, DatabaseError>;
+
+    /// Restores a dump beside the live database, which is not touched. What an earlier run left under
+    /// the same `id` (lower-case letters, digits, hyphens) is replaced.
+    ///
+    /// # Errors
+    /// Like [`Database::restore_scratch`]; nothing is left beside the live database then.
+    async fn restore_beside(
+        &self,
+        cx: &Context,
+        reader: &mut (dyn AsyncRead + Send + Unpin),
+        id: &str,
+    ) -> Result<Beside, DatabaseError>;
+
+    /// Examines what was restored beside the live database.
+    ///
+    /// # Errors
+    /// If it cannot be read at all.
+    async fn inspect_beside(
+        &self,
+        cx: &Context,
+        beside: &Beside,
+        depth: Depth,
+    ) -> Result<Inspection, DatabaseError>;
+
+    /// Puts the restored database in the place of the live one, which is kept under another name. A
+    /// swap that died half-way is finished by the next one.
+    ///
+    /// Programs that use the database must be stopped first. SQLite shows its idle users only in WAL
+    /// mode; others would go on with the file that is kept.
+    ///
+    /// # Errors
+    /// [`DatabaseError::Busy`] if somebody uses the live database; any error but
+    /// [`DatabaseError::Stuck`] means that the live database is where it was.
+    async fn swap(&self, cx: &Context, beside: &Beside) -> Result<Swapped, DatabaseError>;
+
+    /// Removes what was restored beside the live database; nothing there is fine.
+    ///
+    /// # Errors
+    /// If it cannot be removed.
+    async fn discard(&self, cx: &Context, beside: &Beside) -> Result<(), DatabaseError>;
+
+    /// Compares the migrations of a folder with those that the database records, read-only.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    async fn migration_status(
+        &self,
+        cx: &Context,
+        set: &MigrationSet,
+    ) -> Result<MigrationStatus, DatabaseError>;
+
+    /// Applies one migration, together with its row in the bookkeeping table, and reads that row back.
+    /// One that another run applied in the meantime is fine.
+    ///
+    /// # Errors
+    /// [`DatabaseError::MigrationFailed`] means that the database is as it was before;
+    /// [`DatabaseError::MigrationPartial`] that it may not be.
+    async fn apply_migration(
+        &self,
+        cx: &Context,
+        set: &MigrationSet,
+        version: i64,
+    ) -> Result<MigrationOutcome, DatabaseError>;
+}
+
+/// A dump in progress: read it to its end, then [`Dump::finish`] says whether that was all of it.
+#[async_trait]
+pub trait Dump: Send {
+    /// When the content was fixed. Everything committed before this moment is in the dump.
+    fn snapshot_at(&self) -> Timestamp;
+
+    /// Version of the server or library that makes it.
+    fn engine_version(&self) -> &str;
+
+    /// Size of the dump if it is known before it was read, in bytes.
+    fn size_hint_bytes(&self) -> Option<u64>;
+
+    /// The bytes of the dump.
+    fn reader(&mut self) -> &mut (dyn AsyncRead + Send + Unpin);
+
+    /// Examines the snapshot that is being dumped, not the live database.
+    ///
+    /// # Errors
+    /// If the snapshot cannot be read at all.
+    async fn inspect(&self, cx: &Context, depth: Depth) -> Result<Inspection, DatabaseError>;
+
+    /// To be called after the reader's end: proves that the dump was whole.
+    ///
+    /// # Errors
+    /// [`DatabaseError::Truncated`] if it was not read to its end or its producer did not finish.
+    async fn finish(self: Box<Self>, cx: &Context) -> Result<DumpReport, DatabaseError>;
+}
+
+/// A database restored for examination only.
+#[async_trait]
+pub trait Scratch: Send + Sync {
+    /// Where it is, for people.
+    fn display(&self) -> String;
+
+    /// Examines it.
+    ///
+    /// # Errors
+    /// If it cannot be read at all; damage that was found is part of the answer.
+    async fn inspect(&self, cx: &Context, depth: Depth) -> Result<Inspection, DatabaseError>;
+}

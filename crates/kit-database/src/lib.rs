@@ -1,0 +1,23 @@
+//! Databases behind one trait, chosen by the scheme of their URL.
+//!
+//! A [`Database`] can be asked, dumped consistently, restored into a scratch place or beside the live
+//! one, swapped, and migrated. What a dump holds and what came back from it are both described by an
+//! [`Inspection`]; [`compare`] is the pure function that says how the two differ.
+//!
+//! Built in: SQLite. PostgreSQL and MariaDB/MySQL have their place in [`open()`] and in the trait.
+#![warn(missing_docs)]
+
+mod database;
+mod error;
+mod inspection;
+mod migration;
+mod open;
+mod sqlite;
+
+pub use database::{Beside, Database, Dump, DumpReport, Scratch, ServerInfo, Swapped};
+pub use error::{DatabaseError, EngineError};
+pub use inspection::{Depth, Difference, Inspection, TableState, compare};
+pub use migration::{
+    Drift, DriftKind, MigrationFile, MigrationOutcome, MigrationSet, MigrationStatus, RecordedMigration,
+};
+pub use open::{open, open_for_restore};

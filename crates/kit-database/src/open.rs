@@ -1,0 +1,120 @@
+//! From a URL to a database.
+
+use crate::sqlite::SqliteDatabase;
+use crate::{Database, DatabaseError};
+use kit_core::{Context, Secret};
+
+/// Schemes that are known, and whether this version can use them.
+const SCHEMES: &[(&str, bool)] =
+    &[("sqlite", true), ("postgres", false), ("postgresql", false), ("mysql", false), ("mariadb", false)];
+
+/// Opens the database behind `url`, which must exist. Nothing is asked of it yet.
+///
+/// `input` says where the URL came from (`DATABASE_URL of database shop`); errors name it instead of
+/// the URL, which may hold a password.
+///
+/// # Errors
+/// [`DatabaseError::Url`] if the URL cannot be used, [`DatabaseError::Missing`] if nothing is there.
+pub async fn open(url: &Secret, input: &str, cx: &Context) -> Result<Box<dyn Database>, DatabaseError> {
+    let database = parse(url, input, cx)?;
+    database.must_exist()?;
+    Ok(Box::new(database))
+}
+
+/// Like [`open`], for restoring: the database may be lost or damaged.
+///
+/// # Errors
+/// [`DatabaseError::Url`] if the URL cannot be used.
+pub async fn open_for_restore(
+    url: &Secret,
+    input: &str,
+    cx: &Context,
+) -> Result<Box<dyn Database>, DatabaseError> {
+    Ok(Box::new(parse(url, input, cx)?))
+}
+
+fn parse(url: &Secret, input: &str, cx: &Context) -> Result<SqliteDatabase, DatabaseError> {
+    let text = url.expose().trim();
+    let refuse = |problem: String| DatabaseError::Url { input: input.to_owned(), problem };
+    let Some((scheme, rest)) = text.split_once(':') else {
+        return Err(refuse(format!("has no scheme; known are {}", known())));
+    };
+    let scheme = scheme.to_ascii_lowercase();
+    match SCHEMES.iter().find(|(name, _)| *name == scheme) {
+        Some((_, true)) => SqliteDatabase::parse(rest).map_err(refuse),
+        Some((name, false)) => {
+            cx.redactor.learn_url(text);
+            Err(refuse(format!("has the scheme {name}, which is not built into this version yet")))
+        }
+        None => Err(refuse(format!("has an unknown scheme{}; known are {}", nearest(&scheme), known()))),
+    }
+}
+
+fn known() -> String {
+    SCHEMES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+}
+
+/// The scheme as written is not shown: what stands before the first colon may be part of a secret.
+fn nearest(scheme: &str) -> String {
+    SCHEMES
+        .iter()
+        .map(|(name, _)| (strsim::damerau_levenshtein(name, scheme), name))
+        .filter(|(distance, _)| *distance <= 2)
+        .min()
+        .map(|(_, name)| format!(", perhaps {name} was meant"))
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kit_contract::Reason;
+    use kit_core::{Env, StepError};
+
+    async fn problem(url: &str) -> String {
+        let (cx, _) = Context::for_test(Env::default());
+        let error = open(&Secret::new(url), "$SHOP_URL", &cx).await.map(|_| ()).unwrap_err();
+        StepError::from(error).chain()
+    }
+
+    #[tokio::test]
+    async fn unusable_urls_name_their_input_and_never_their_value() {
+        for (url, expected) in [
+            ("", "the database URL from $SHOP_URL has no scheme; known are sqlite, postgres"),
+            ("hunter2", "from $SHOP_URL has no scheme"),
+            ("hunter2:hunter2@db", "from $SHOP_URL has an unknown scheme; known are"),
+            ("sqlit:///hunter2", "has an unknown scheme, perhaps sqlite was meant; known are"),
+            ("postgress://u:hunter2@db/x", "perhaps postgres was meant"),
+            (
+                "postgres://u:hunter2@db/x",
+                "has the scheme postgres, which is not built into this version yet",
+            ),
+            ("MySQL://u:hunter2@db/x", "has the scheme mysql, which is not built into this version yet"),
+            ("sqlite:", "names no file"),
+            ("sqlite://", "names no file"),
+            ("sqlite::memory:", "names a database in memory"),
+            ("sqlite:hunter2?mode=memory", "names a database in memory"),
+            ("sqlite:hunter2?mode=hunter2", "has a parameter `mode` that is none of ro, rw, rwc"),
+            ("sqlite:hunter2?immutable=1", "has a parameter that is not known; known is mode"),
+            ("sqlite:hunter2%ff", "is not UTF-8 once decoded"),
+        ] {
+            let text = problem(url).await;
+            assert!(text.contains(expected), "{url}: {text}");
+            assert!(!text.contains("hunter2"), "{url}: {text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_missing_file_is_an_error_and_is_not_created() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gone.db");
+        let (cx, _) = Context::for_test(Env::default());
+        for url in [format!("sqlite:{}", path.display()), format!("sqlite://{}?mode=rwc", path.display())] {
+            let error = open(&Secret::new(url.clone()), "url", &cx).await.map(|_| ()).unwrap_err();
+            assert_eq!(error.reason(), Reason::DatabaseUnreachable);
+            assert!(error.to_string().starts_with("no such database file: "), "{error}");
+            assert!(open_for_restore(&Secret::new(url), "url", &cx).await.is_ok());
+        }
+        assert!(!path.exists());
+    }
+}

@@ -1,0 +1,207 @@
+//! SQLite: a database is a file, a dump is a consistent copy of it.
+
+mod connect;
+mod dump;
+mod exchange;
+mod inspect;
+mod migrate;
+mod restore;
+mod swap;
+mod url;
+
+#[cfg(test)]
+mod tests;
+
+use crate::{
+    Beside, Database, DatabaseError, Depth, Dump, Inspection, MigrationOutcome, MigrationSet,
+    MigrationStatus, Scratch, ServerInfo, Swapped,
+};
+use async_trait::async_trait;
+use connect::{Access, Doing};
+use exchange::FileMoves;
+use kit_contract::body::{Engine, TableRows};
+use kit_core::Context;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::io::AsyncRead;
+
+/// How long others may hold the database before we give up.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// One SQLite file.
+#[derive(Clone, Debug)]
+pub(crate) struct SqliteDatabase {
+    /// Absolute, symbolic links resolved: a swap must replace the file, not a link to it.
+    path: PathBuf,
+    /// False if the URL says `mode=ro`.
+    writable: bool,
+    patience: Duration,
+    moves: FileMoves,
+}
+
+impl SqliteDatabase {
+    /// Fails unless there is a file.
+    pub(crate) fn must_exist(&self) -> Result<(), DatabaseError> {
+        let path = self.path.display().to_string();
+        match std::fs::metadata(&self.path) {
+            Ok(metadata) if metadata.is_file() => Ok(()),
+            Ok(_) => Err(DatabaseError::Refused { problem: format!("{path} is not a file") }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Err(DatabaseError::Missing { path })
+            }
+            Err(source) => {
+                Err(kit_core::fs::FsError { action: "look at", path: self.path.clone(), source }.into())
+            }
+        }
+    }
+
+    /// How to look at the live database.
+    const fn reading(&self) -> Access {
+        if self.writable { Access::Shared } else { Access::ReadOnly }
+    }
+
+    /// A name in the same folder: `<name>.<what>-<id>`.
+    fn sibling(&self, what: &str, id: &str) -> Result<PathBuf, DatabaseError> {
+        let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if id.is_empty() || id.len() > 80 || !id.bytes().all(fits) {
+            let problem = format!("{id:?} is not an id: lower-case letters, digits and hyphens, at most 80");
+            return Err(DatabaseError::Refused { problem });
+        }
+        Ok(with_suffix(&self.path, &format!(".{what}-{id}")))
+    }
+
+    /// The file of `beside`, which must be one that we would have made.
+    fn beside_path(&self, beside: &Beside) -> Result<PathBuf, DatabaseError> {
+        let path = self.sibling("restore", &beside.id)?;
+        if path.as_os_str() == beside.name.as_str() {
+            return Ok(path);
+        }
+        Err(DatabaseError::Refused {
+            problem: format!("{} was not restored beside {}", beside.name, self.display()),
+        })
+    }
+}
+
+/// `path` with something appended to its last component.
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+#[async_trait]
+impl Database for SqliteDatabase {
+    fn engine(&self) -> Engine {
+        Engine::Sqlite
+    }
+
+    fn display(&self) -> String {
+        format!("SQLite {}", self.path.display())
+    }
+
+    fn extension(&self) -> &'static str {
+        "sqlite"
+    }
+
+    async fn ping(&self, cx: &Context, limit: Duration) -> Result<ServerInfo, DatabaseError> {
+        self.must_exist()?;
+        let doing = Doing { action: "read", database: &self.display(), waited: self.patience };
+        let ask = async {
+            let mut connection = connect::open(&self.path, self.reading(), self.patience, Some(&cx.cancel))
+                .await
+                .map_err(|error| doing.failed(error, cx))?;
+            let asked = inspect::version(&mut connection).await.map_err(|error| doing.failed(error, cx));
+            connect::close(connection).await;
+            asked
+        };
+        let answer = cx.clock.timeout(limit, ask).await.map_err(|elapsed| DatabaseError::NoAnswer {
+            database: self.display(),
+            limit_ms: elapsed.limit.as_millis(),
+        })?;
+        Ok(ServerInfo { version: answer? })
+    }
+
+    async fn inventory(&self, cx: &Context) -> Result<Vec<TableRows>, DatabaseError> {
+        self.must_exist()?;
+        let doing = Doing { action: "read", database: &self.display(), waited: self.patience };
+        let mut connection = connect::open(&self.path, self.reading(), self.patience, Some(&cx.cancel))
+            .await
+            .map_err(|error| doing.failed(error, cx))?;
+        let counted = inspect::count(&mut connection).await.map_err(|error| doing.failed(error, cx));
+        connect::close(connection).await;
+        counted
+    }
+
+    async fn inspect(&self, cx: &Context, depth: Depth) -> Result<Inspection, DatabaseError> {
+        self.must_exist()?;
+        let doing = Doing { action: "read", database: &self.display(), waited: self.patience };
+        inspect::inspect_file(&self.path, self.reading(), depth, cx, doing).await
+    }
+
+    async fn begin_dump(&self, cx: &Context, scratch: &Path) -> Result<Box<dyn Dump>, DatabaseError> {
+        self.must_exist()?;
+        Ok(Box::new(dump::begin(self, cx, scratch).await?))
+    }
+
+    async fn restore_scratch(
+        &self,
+        cx: &Context,
+        reader: &mut (dyn AsyncRead + Send + Unpin),
+        scratch: &Path,
+    ) -> Result<Box<dyn Scratch>, DatabaseError> {
+        Ok(Box::new(restore::into_scratch(cx, reader, scratch, &self.display()).await?))
+    }
+
+    async fn restore_beside(
+        &self,
+        cx: &Context,
+        reader: &mut (dyn AsyncRead + Send + Unpin),
+        id: &str,
+    ) -> Result<Beside, DatabaseError> {
+        let path = self.sibling("restore", id)?;
+        let Some(name) = path.to_str().map(str::to_owned) else {
+            return Err(DatabaseError::Refused { problem: format!("{} is not UTF-8", path.display()) });
+        };
+        restore::beside(cx, reader, &path, &self.display()).await?;
+        Ok(Beside { name, id: id.to_owned() })
+    }
+
+    async fn inspect_beside(
+        &self,
+        cx: &Context,
+        beside: &Beside,
+        depth: Depth,
+    ) -> Result<Inspection, DatabaseError> {
+        let path = self.beside_path(beside)?;
+        let doing = Doing { action: "read", database: &beside.name, waited: self.patience };
+        inspect::inspect_file(&path, Access::Immutable, depth, cx, doing).await
+    }
+
+    async fn swap(&self, cx: &Context, beside: &Beside) -> Result<Swapped, DatabaseError> {
+        swap::swap(self, cx, beside).await
+    }
+
+    async fn discard(&self, _cx: &Context, beside: &Beside) -> Result<(), DatabaseError> {
+        restore::remove_with_side_files(&self.beside_path(beside)?)
+    }
+
+    async fn migration_status(
+        &self,
+        cx: &Context,
+        set: &MigrationSet,
+    ) -> Result<MigrationStatus, DatabaseError> {
+        self.must_exist()?;
+        migrate::status(self, cx, set).await
+    }
+
+    async fn apply_migration(
+        &self,
+        cx: &Context,
+        set: &MigrationSet,
+        version: i64,
+    ) -> Result<MigrationOutcome, DatabaseError> {
+        self.must_exist()?;
+        migrate::apply(self, cx, set, version).await
+    }
+}

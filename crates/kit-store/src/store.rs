@@ -1,0 +1,134 @@
+//! What a store can do.
+
+use crate::{Key, StoreError};
+use async_trait::async_trait;
+use kit_contract::Sha256;
+use tokio::io::AsyncRead;
+
+/// Longest object that is read or written as a whole, in bytes (16 MiB). Longer ones go through
+/// [`Store::create_stream`] and [`Store::read_stream`].
+pub const OBJECT_LIMIT_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Names the content of an object at some time; only the store that gave it can read it. Writes that
+/// expect a version are refused once the object has another one. Equal contents may have equal versions.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Version(String);
+
+impl Version {
+    /// A version as a store writes it, for example an ETag.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The version as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// An object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object {
+    /// Its content.
+    pub bytes: Vec<u8>,
+    /// The version that this content is.
+    pub version: Version,
+}
+
+/// What is known of an object without reading it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Meta {
+    /// Its size in bytes.
+    pub size_bytes: u64,
+    /// Its version.
+    pub version: Version,
+}
+
+/// What was written as a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Uploaded {
+    /// How many bytes.
+    pub size_bytes: u64,
+    /// Their digest, taken on the way.
+    pub sha256: Sha256,
+    /// The version of the new object.
+    pub version: Version,
+}
+
+/// The content of an object as it comes.
+pub type ByteReader = Box<dyn AsyncRead + Send + Unpin>;
+
+/// Keeps objects.
+///
+/// Every method fails with [`StoreError::Unreachable`] if the store could not be asked or did not
+/// answer. A write that failed so may have happened all the same: whoever tries again must be able to
+/// recognise his own write.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// The object, or `None` if there is none.
+    ///
+    /// # Errors
+    /// If the store could not be asked, or the object is longer than [`OBJECT_LIMIT_BYTES`].
+    async fn get(&self, key: &Key) -> Result<Option<Object>, StoreError>;
+
+    /// Size and version of the object, or `None` if there is none.
+    ///
+    /// # Errors
+    /// If the store could not be asked.
+    async fn head(&self, key: &Key) -> Result<Option<Meta>, StoreError>;
+
+    /// Writes an object that does not exist yet, whole or not at all.
+    ///
+    /// # Errors
+    /// [`StoreError::AlreadyExists`] if it exists; else why it could not be written.
+    async fn create(&self, key: &Key, bytes: &[u8]) -> Result<Version, StoreError>;
+
+    /// Writes over an object, if it still has the version `expected`.
+    ///
+    /// # Errors
+    /// [`StoreError::Changed`] if it has another version or is gone; else why it could not be written.
+    async fn replace(&self, key: &Key, bytes: &[u8], expected: &Version) -> Result<Version, StoreError>;
+
+    /// Removes an object, if it still has the version `expected`.
+    ///
+    /// # Errors
+    /// [`StoreError::Changed`] if it has another version or is gone; else why it could not be removed.
+    async fn delete(&self, key: &Key, expected: &Version) -> Result<(), StoreError>;
+
+    /// The keys that begin with `prefix`, sorted by byte. Names that somebody else put there are
+    /// listed as they are, even if they are no valid keys.
+    ///
+    /// # Errors
+    /// If the store could not be asked: a listing is whole or an error.
+    async fn list(&self, prefix: &str) -> Result<Vec<String>, StoreError>;
+
+    /// Writes an object that does not exist yet from a reader, whole or not at all: nothing stands
+    /// under the key until the reader has ended well and everything is stored.
+    ///
+    /// # Errors
+    /// [`StoreError::AlreadyExists`] if it exists, [`StoreError::Source`] if `reader` failed; else why
+    /// it could not be written.
+    async fn create_stream(
+        &self,
+        key: &Key,
+        reader: &mut (dyn AsyncRead + Send + Unpin),
+    ) -> Result<Uploaded, StoreError>;
+
+    /// The content of an object of any size, or `None` if there is none.
+    ///
+    /// # Errors
+    /// If the store could not be asked.
+    async fn read_stream(&self, key: &Key) -> Result<Option<ByteReader>, StoreError>;
+
+    /// The store's address, without credentials.
+    fn describe(&self) -> String;
+}
+
+/// Refuses contents that [`Store::get`] could not read again.
+pub(crate) fn check_size(key: &Key, bytes: &[u8]) -> Result<(), StoreError> {
+    let size_bytes = bytes.len() as u64;
+    if size_bytes <= OBJECT_LIMIT_BYTES {
+        return Ok(());
+    }
+    Err(StoreError::TooLarge { key: key.clone(), size_bytes })
+}
