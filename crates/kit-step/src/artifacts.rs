@@ -94,7 +94,16 @@ impl ArtifactFolder {
         name: &ArtifactName,
         ours: &Identity,
     ) -> Result<Option<Artifact<B>>, StepError> {
-        let Some((bytes, any)) = self.open(name)? else { return Ok(None) };
+        let Some((bytes, any)) = self.open(name)? else {
+            // Somebody saw it: that it is gone is not the same as that it never was.
+            if self.expected.contains_key(&name.to_string()) {
+                return Err(StepError::new(
+                    Reason::ArtifactMissing,
+                    format!("there is no {}, though --expect vouches for it", self.file(name).display()),
+                ));
+            }
+            return Ok(None);
+        };
         self.check_owner(name, &any, ours)?;
         self.check_digest(name, &bytes, &any)?;
         let artifact: Artifact<B> = serde_json::from_slice(&bytes)
@@ -215,13 +224,20 @@ impl ArtifactFolder {
         self.read.lock().map(|log| (log.evidence.clone(), log.unanchored)).unwrap_or_default()
     }
 
-    /// Moves an artifact of an earlier attempt to the history.
+    /// Moves an artifact of an earlier attempt to the history, never over another one: attempts are
+    /// counted anew when the folder changes hands or an artifact was lost.
     pub(crate) fn archive(&self, name: &ArtifactName, attempt: u32) -> Result<(), StepError> {
         let history = self.path.join(HISTORY);
         let unwritable = "an earlier artifact cannot be moved aside";
         fs::create_folder(&history).or_reason(Reason::ArtifactUnwritable, unwritable)?;
-        fs::rename(&self.file(name), &history.join(format!("{name}.{attempt}.json")))
-            .or_reason(Reason::ArtifactUnwritable, unwritable)
+        let taken = self.history_of(name)?;
+        let mut file = format!("{name}.{attempt}.json");
+        let mut copy = 1;
+        while taken.contains(&file) {
+            copy += 1;
+            file = format!("{name}.{attempt}-{copy}.json");
+        }
+        fs::rename(&self.file(name), &history.join(file)).or_reason(Reason::ArtifactUnwritable, unwritable)
     }
 
     /// Writes an artifact; gives its digest.

@@ -2,8 +2,8 @@
 
 use crate::context::{Shared, StepContext};
 use crate::github::{markdown_escape, write_outputs, write_summary};
-use crate::run::{Ended, reason_of};
-use crate::{Outcome, Step};
+use crate::run::{Ended, guard, reason_of};
+use crate::{Outcome, Step, bytes};
 use kit_contract::{Artifact, ArtifactName, Body, Reason, Sha256, StepResult, ToolInfo};
 use kit_core::{Cause, Context, Level, StepError, WorkflowCommand};
 
@@ -103,15 +103,6 @@ pub(crate) fn artifact<B: Body>(
     }
 }
 
-/// The bytes of an artifact. Secrets are taken out of the whole text, so that none can hide in a body.
-pub(crate) fn to_bytes<B: Body>(cx: &Context, artifact: &Artifact<B>) -> Result<Vec<u8>, StepError> {
-    let mut text = serde_json::to_string_pretty(artifact).map_err(|error| {
-        StepError::new(Reason::InternalError, "the artifact cannot be written as JSON").because(error)
-    })?;
-    text.push('\n');
-    Ok(cx.redactor.redact(&text).into_bytes())
-}
-
 /// Writes the artifact and tells everybody. Gives the exit code.
 pub(crate) fn publish<S: Step>(
     cx: &StepContext<S::Body>,
@@ -119,7 +110,7 @@ pub(crate) fn publish<S: Step>(
     artifact: &Artifact<S::Body>,
     json: bool,
 ) -> u8 {
-    let written = to_bytes(cx.context(), artifact)
+    let written = bytes::of(cx.context(), artifact)
         .and_then(|bytes| cx.artifacts.write(name, &bytes).map(|digest| (bytes, digest)));
     match written {
         Ok((bytes, digest)) => {
@@ -130,7 +121,8 @@ pub(crate) fn publish<S: Step>(
             artifact.reason.exit_code()
         }
         Err(error) => {
-            // Nobody would learn what the step did; its verdict must not be lost with the file.
+            // No file will tell: verdict and instructions are said here, or nobody learns of them.
+            say_result(cx.context(), artifact);
             let lost = format!("{} had ended with {} ({})", artifact.step, artifact.result, artifact.reason);
             say_failure(cx.context(), &artifact.step, &error.hint(lost));
             let stuck = artifact.result == StepResult::Stuck;
@@ -152,33 +144,38 @@ fn tell<S: Step>(
         ("artifact".to_owned(), cx.artifacts.file(name).display().to_string()),
         ("artifact-sha256".to_owned(), digest.to_string()),
     ];
-    outputs.extend(S::outputs(artifact).into_iter().map(|(name, value)| (name.to_owned(), value)));
-    let summary = format!("{}\n{}", heading(artifact), S::summary(artifact));
-    for told in [write_outputs(cx.context(), &outputs), write_summary(cx.context(), &summary)] {
+    let own_outputs = guard(|| S::outputs(artifact))
+        .map(|own| outputs.extend(own.into_iter().map(|(name, value)| (name.to_owned(), value))));
+    let mut summary = heading(artifact);
+    let own_summary = guard(|| S::summary(artifact)).map(|own| {
+        summary.push('\n');
+        summary.push_str(&own);
+    });
+    let outputs = write_outputs(cx.context(), &outputs);
+    let summary = write_summary(cx.context(), &summary);
+    for told in [own_outputs, own_summary, outputs, summary] {
         if let Err(error) = told {
             // A reporting failure never hides a verdict, and never becomes one.
-            cx.out.command(&WorkflowCommand::annotation(Level::Warning, &artifact.step, &error.chain()));
-            cx.out.say(&format!("warning: {}", error.chain()));
+            let chain = cx.out.clean(&error.chain());
+            cx.out.command(&WorkflowCommand::annotation(Level::Warning, &artifact.step, &chain));
+            cx.out.say(&format!("warning: {chain}"));
         }
     }
-    let file = cx.artifacts.file(name);
+    say_result(cx.context(), artifact);
+    cx.out.say(&format!("  artifact: {}", cx.artifacts.file(name).display()));
+}
+
+/// Says how the step ended, why, and what to do.
+fn say_result<B>(cx: &Context, artifact: &Artifact<B>) {
+    let Artifact { step, result, reason, message, hints, .. } = artifact;
     if artifact.is_go() {
-        cx.out.say(&format!(
-            "{}: {} ({}): {}",
-            artifact.step, artifact.result, artifact.reason, artifact.message
-        ));
-        say_hints(cx.context(), &artifact.hints);
-        cx.out.say(&format!("  artifact: {}", file.display()));
-    } else {
-        let error = StepError {
-            reason: artifact.reason,
-            message: artifact.message.clone(),
-            source: None,
-            hints: artifact.hints.clone(),
-        };
-        say_failure(cx.context(), &artifact.step, &error);
-        cx.out.say(&format!("  artifact: {}", file.display()));
+        cx.out.say(&format!("{step}: {result} ({reason}): {message}"));
+        say_hints(cx, hints);
+        return;
     }
+    let mut error = StepError::new(*reason, message.clone());
+    error.hints.clone_from(hints);
+    say_failure(cx, step, &error);
 }
 
 fn heading<B>(artifact: &Artifact<B>) -> String {

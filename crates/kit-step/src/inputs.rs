@@ -9,7 +9,8 @@ use crate::raw::{self, env_name};
 use crate::spec::CommandSpec;
 use clap::builder::{BoolValueParser, OsStr};
 use clap::{Arg, ArgAction};
-use kit_core::Env;
+use kit_contract::config::Span;
+use kit_core::{Env, StepError};
 use std::collections::BTreeMap;
 
 /// Where an injected default came from.
@@ -45,7 +46,8 @@ pub(crate) fn common() -> Vec<Arg> {
         ),
         arg("expect", "ARTIFACT:SHA256", "Digest that an artifact must have; may be repeated")
             .action(ArgAction::Append),
-        arg("deadline", "TIME", "Longest time that this may take, for example 10m"),
+        arg("deadline", "TIME", "Longest time that this may take, for example 10m")
+            .value_parser(|text: &str| text.parse::<Span>()),
         flag("json", "Print the artifact, or a tool's data, as JSON on stdout"),
         flag("verbose", "Say more"),
     ]
@@ -109,11 +111,21 @@ fn inject(arg: Arg, env: &Env, config: &[(&'static str, String)], injected: &mut
         },
     };
     injected.insert(name, source);
-    let arg = arg.required(false);
+    // What was injected is shown, also for switches.
+    let arg = arg.required(false).hide_default_value(false);
     if matches!(arg.get_action(), ArgAction::Append) {
         return arg.default_values(raw::lines(&value).into_iter().map(OsStr::from));
     }
     arg.default_value(OsStr::from(value))
+}
+
+/// Adds to the refusal of an input of the frame's own where its value came from, if nobody typed it.
+pub(crate) fn with_source(mut error: StepError, name: &str, args: &[String], env: &Env) -> StepError {
+    let variable = env_name(name);
+    if !raw::is_on_command_line(name, args) && env.get(&variable).is_some() {
+        error.hints.push(format!("the value comes from the environment variable {variable}"));
+    }
+    error
 }
 
 /// Says where a refused value came from, if nobody typed it.

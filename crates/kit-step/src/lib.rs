@@ -15,6 +15,7 @@
 #![warn(missing_docs)]
 
 mod artifacts;
+mod bytes;
 mod config;
 mod context;
 mod describe;
@@ -39,6 +40,10 @@ pub use spec::{CommandSpec, Example, IdentityRule, OutputSpec, Qualifier, ReadSp
 
 use kit_contract::{Artifact, Body, Reason, config::Config};
 use kit_core::StepError;
+
+/// How long a cancelled command may take to end by itself. The runner kills ten seconds after its first
+/// signal (`ProcessInvoker.cs`: 7.5 s, then 2.5 s); the artifact must be written before that.
+pub const GRACE: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// What a step came to.
 #[derive(Clone, Debug)]
@@ -121,6 +126,8 @@ pub trait Tool: Send + 'static {
     type Args: clap::Args + Send + 'static;
     /// What it is.
     const SPEC: CommandSpec;
+    /// How long it may take to end by itself once it is cancelled.
+    const GRACE: std::time::Duration = GRACE;
 
     /// Values that `deploy.toml` gives to inputs, by input name.
     fn from_config(config: &Config) -> Vec<(&'static str, String)> {

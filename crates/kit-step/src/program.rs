@@ -6,7 +6,8 @@ use crate::context::{Shared, StepContext, ToolContext};
 use crate::finish::{self, Conclusion};
 use crate::run::{self, Ended};
 use crate::{
-    CommandSpec, Identity, IdentityRule, Qualifier, Step, Tool, identity, inputs, logging, raw, secrets,
+    CommandSpec, Identity, IdentityRule, Qualifier, Step, Tool, bytes, identity, inputs, logging, raw,
+    secrets,
 };
 use kit_contract::config::{Config, Span};
 use kit_contract::{AnyArtifact, ArtifactKind, ArtifactName, Body as _, Name, Reason, RunInfo};
@@ -60,6 +61,7 @@ impl Program {
     pub fn run(&self, args: &[String], cx: &Context) -> u8 {
         run::catch_panics();
         secrets::learn_environment(cx);
+        secrets::learn_arguments(cx, args);
         let named = args
             .first()
             .and_then(|first| self.commands().find(|command| command.spec().command == Some(first.as_str())));
@@ -131,7 +133,10 @@ pub fn main_with(program: &Program, skip: usize) -> ExitCode {
     let args: Result<Vec<String>, _> =
         std::env::args_os().skip(1 + skip).map(std::ffi::OsString::into_string).collect();
     match args {
-        Ok(args) => ExitCode::from(program.run(&args, &cx)),
+        Ok(args) => ExitCode::from(run::guard(|| program.run(&args, &cx)).unwrap_or_else(|error| {
+            finish::say_failure(&cx, program.name, &error);
+            error.reason.exit_code()
+        })),
         Err(_) => {
             cx.out.say(&format!("{}: an argument is not UTF-8 text", program.name));
             ExitCode::from(Reason::UsageError.exit_code())
@@ -161,6 +166,7 @@ struct Prepared<A> {
     run: RunInfo,
     deadline: Span,
     json: bool,
+    qualifier: Option<Name>,
 }
 
 /// Why a command does not run.
@@ -188,37 +194,81 @@ fn prepare<A: clap::Args>(
     let raw = raw::RawInputs::read(args, &cx.env);
     logging::start(&cx.out, raw.verbose);
     let asks_for_help = args.iter().any(|arg| matches!(arg.as_str(), "-h" | "--help" | "-V" | "--version"));
-    let environment: Name = raw.environment.parse().map_err(|error: kit_contract::IdentityError| {
-        StepError::new(Reason::UsageError, format!("--environment: {error}"))
-    })?;
-    let loaded = match config::load(raw.config.as_deref(), &environment) {
-        Ok(loaded) => Ok(loaded),
-        // A broken file must not keep anybody from reading the help.
-        Err(_) if asks_for_help => config::load(Some("/dev/null".as_ref()), &environment).or_else(|_| {
-            Ok(Loaded { config: default_config(&environment)?, folder: ".".into(), from_file: false })
-        }),
-        Err(error) => Err(error),
-    }?;
+    let (environment, loaded, broken) = match configuration(&raw, args, &cx.env) {
+        Ok((environment, loaded)) => (environment, loaded, None),
+        // A broken file must not keep anybody from reading the help, only from running.
+        Err(error) if asks_for_help => {
+            let environment = name_of_ours(raw::DEFAULT_ENVIRONMENT)?;
+            let config = default_config(&environment)?;
+            (environment, Loaded { config, folder: ".".into(), from_file: false }, Some(error))
+        }
+        Err(error) => return Err(error.into()),
+    };
     secrets::learn_config(cx, &loaded.config);
     let defaults = if loaded.from_file { from_config(&loaded.config) } else { Vec::new() };
     let (parser, injected) = program.parser(command, &cx.env, &defaults);
+    let qualifier_id = qualifying_input(&spec, &parser).map(|arg| arg.get_id().clone());
     let argv = std::iter::once(program.name.to_owned()).chain(args.iter().cloned());
     let mut matches = match parser.try_get_matches_from(argv) {
         Ok(matches) => matches,
         Err(error) if !error.use_stderr() => return Err(NotRun::Shown(print_parser_message(cx, &error))),
         Err(error) => return Err(NotRun::Failed(usage_error(&error, &injected, args))),
     };
-    let deadline = match matches.get_one::<String>("deadline") {
-        Some(text) => text.parse().or_reason(Reason::UsageError, "--deadline is wrong")?,
-        None => spec.deadline,
-    };
+    if let Some(error) = broken {
+        return Err(error.into());
+    }
+    let qualifier = qualifier(&spec, qualifier_id, &matches)?;
+    let deadline = matches.get_one::<Span>("deadline").copied().unwrap_or(spec.deadline);
     let json = matches.get_one::<bool>("json").copied().unwrap_or_default();
-    let artifacts = ArtifactFolder::new(raw.artifacts.clone(), &raw.expect)?;
+    let artifacts = ArtifactFolder::new(raw.artifacts.clone(), &raw.expect)
+        .map_err(|error| inputs::with_source(error, "expect", args, &cx.env))?;
     let secrets = secrets::take(cx, spec.secrets, args)?;
     let identity = settle_identity(&spec, &loaded.config, environment, &raw, &artifacts, cx)?;
     let args = A::from_arg_matches_mut(&mut matches)
         .map_err(|error| NotRun::Failed(usage_error(&error, &injected, args)))?;
-    Ok(Prepared { args, loaded, identity, artifacts, secrets, run: run_info(&cx.env), deadline, json })
+    let run = run_info(&cx.env);
+    Ok(Prepared { args, loaded, identity, artifacts, secrets, run, deadline, json, qualifier })
+}
+
+/// The environment and the configuration for it.
+fn configuration(raw: &raw::RawInputs, args: &[String], env: &Env) -> Result<(Name, Loaded), StepError> {
+    let environment: Name = raw.environment.parse().map_err(|error: kit_contract::IdentityError| {
+        let error = StepError::new(Reason::UsageError, format!("--environment: {error}"));
+        inputs::with_source(error, "environment", args, env)
+    })?;
+    let loaded = config::load(raw.config.as_deref(), &environment)?;
+    Ok((environment, loaded))
+}
+
+fn name_of_ours(text: &str) -> Result<Name, StepError> {
+    text.parse().or_reason(Reason::InternalError, "a name of the frame's own is invalid")
+}
+
+fn qualifying_input<'a>(spec: &CommandSpec, parser: &'a clap::Command) -> Option<&'a clap::Arg> {
+    let Some(Qualifier::Input(input)) = spec.qualifier else { return None };
+    parser.get_arguments().find(|arg| arg.get_long() == Some(input))
+}
+
+/// What qualifies the artifact's name. A value that no file can be called by is refused.
+fn qualifier(
+    spec: &CommandSpec,
+    id: Option<clap::Id>,
+    matches: &clap::ArgMatches,
+) -> Result<Option<Name>, StepError> {
+    let (input, text) = match (spec.qualifier, id) {
+        (Some(Qualifier::Fixed(name)), _) => return name_of_ours(name).map(Some),
+        (Some(Qualifier::Input(input)), Some(id)) => {
+            match matches.get_raw(id.as_str()).and_then(|mut values| values.next()) {
+                Some(value) => (input, value.to_string_lossy()),
+                None => return Ok(None),
+            }
+        }
+        _ => return Ok(None),
+    };
+    let refused = |error: kit_contract::IdentityError| {
+        StepError::new(Reason::UsageError, format!("--{input}: {error}"))
+    };
+    text.parse().map(Some).map_err(refused)
 }
 
 fn default_config(environment: &Name) -> Result<Config, StepError> {
@@ -313,23 +363,38 @@ impl<S: Step> AnyCommand for StepCommand<S> {
     fn execute(&self, program: &Program, args: &[String], cx: &Context) -> u8 {
         let started_at = cx.clock.now();
         let step = full_name(program.name, &S::SPEC);
-        let name = artifact_name::<S>(args, &cx.env);
         match prepare::<S::Args>(program, self, S::from_config, args, cx) {
-            Ok(prepared) => run_step::<S>(prepared, &step, &name, started_at, cx),
+            Ok(prepared) => {
+                let name = ArtifactName { kind: S::Body::KIND, qualifier: prepared.qualifier.clone() };
+                run_step::<S>(prepared, &step, &name, started_at, cx)
+            }
             Err(NotRun::Shown(code)) => code,
-            Err(NotRun::Failed(error)) => fail_early::<S>(error, &step, &name, args, started_at, cx),
+            Err(NotRun::Failed(error)) => {
+                let name = early_name(program, self, S::Body::KIND, args, &cx.env);
+                fail_early::<S>(error, &step, &name, args, started_at, cx)
+            }
         }
     }
 }
 
-/// The artifact's name, from the raw inputs: it must be known even if they cannot be parsed.
-fn artifact_name<S: Step>(args: &[String], env: &Env) -> ArtifactName {
-    let qualifier = S::SPEC.qualifier.and_then(|qualifier| match qualifier {
-        Qualifier::Input(input) => raw::value_of(input, args, env),
-        Qualifier::Fixed(name) => Some(name.to_owned()),
-    });
-    let qualifier = qualifier.and_then(|text| text.parse::<Name>().ok());
-    ArtifactName { kind: S::Body::KIND, qualifier }
+/// The artifact's name where the inputs cannot be parsed: from the raw ones, or the parser's default.
+fn early_name(
+    program: &Program,
+    command: &dyn AnyCommand,
+    kind: ArtifactKind,
+    args: &[String],
+    env: &Env,
+) -> ArtifactName {
+    let text = match command.spec().qualifier {
+        None => None,
+        Some(Qualifier::Fixed(name)) => Some(name.to_owned()),
+        Some(Qualifier::Input(input)) => raw::value_of(input, args, env).or_else(|| {
+            let (parser, _) = program.parser(command, env, &[]);
+            let default = qualifying_input(&command.spec(), &parser)?.get_default_values().first()?;
+            Some(default.to_string_lossy().into_owned())
+        }),
+    };
+    ArtifactName { kind, qualifier: text.and_then(|text| text.parse().ok()) }
 }
 
 fn run_step<S: Step>(
@@ -339,7 +404,7 @@ fn run_step<S: Step>(
     started_at: jiff::Timestamp,
     cx: &Context,
 ) -> u8 {
-    let Prepared { args, loaded, identity, artifacts, secrets, run, deadline, json } = prepared;
+    let Prepared { args, loaded, identity, artifacts, secrets, run, deadline, json, .. } = prepared;
     let previous = match set_aside(&artifacts, name, &identity) {
         Ok(previous) => previous,
         Err(error) => {
@@ -357,12 +422,12 @@ fn run_step<S: Step>(
     };
     // Before anything is changed: if this cannot be written, neither can the result.
     let placeholder = finish::artifact(&step_cx, step, started_at, unfinished);
-    let written = finish::to_bytes(cx, &placeholder).and_then(|bytes| step_cx.artifacts.write(name, &bytes));
+    let written = bytes::of(cx, &placeholder).and_then(|bytes| step_cx.artifacts.write(name, &bytes));
     if let Err(error) = written {
         finish::say_failure(cx, step, &error);
         return error.reason.exit_code();
     }
-    let ended = block_on(cx, deadline, S::run(args, step_cx.clone()));
+    let ended = block_on(cx, deadline, crate::GRACE, S::run(args, step_cx.clone()));
     let shared = match step_cx.shared.lock() {
         Ok(mut shared) => Shared { saved: shared.saved.take(), danger: shared.danger.take() },
         Err(poisoned) => {
@@ -375,7 +440,8 @@ fn run_step<S: Step>(
     finish::publish::<S>(&step_cx, name, &artifact, json)
 }
 
-/// Moves what an earlier run wrote to the history. An artifact of another deployment is refused.
+/// Moves what an earlier run wrote to the history. What another deployment wrote goes there too, and
+/// does not count as an earlier attempt.
 fn set_aside(
     artifacts: &ArtifactFolder,
     name: &ArtifactName,
@@ -401,7 +467,10 @@ fn fail_early<S: Step>(
     let code = error.reason.exit_code();
     let recorded = record_early::<S>(&error, step, name, args, started_at, cx);
     match recorded {
-        Ok((step_cx, artifact)) => finish::publish::<S>(&step_cx, name, &artifact, false),
+        Ok((step_cx, artifact)) => {
+            let json = raw::RawInputs::read(args, &cx.env).json;
+            finish::publish::<S>(&step_cx, name, &artifact, json)
+        }
         Err(_) => {
             finish::say_failure(cx, step, &error);
             code
@@ -420,7 +489,7 @@ fn record_early<S: Step>(
     cx: &Context,
 ) -> Result<Recorded<S>, StepError> {
     let raw = raw::RawInputs::read(args, &cx.env);
-    let unknown = || "unknown".parse::<Name>().or_reason(Reason::InternalError, "no name");
+    let unknown = || name_of_ours("unknown");
     let environment = raw.environment.parse().or_else(|_| unknown())?;
     let loaded = config::load(raw.config.as_deref(), &environment).or_else(|_| {
         let mut config = default_config(&environment)?;
@@ -475,9 +544,9 @@ impl<T: Tool> AnyCommand for ToolCommand<T> {
                 return error.reason.exit_code();
             }
         };
-        let Prepared { args, loaded, identity, artifacts, secrets, run, deadline, json } = prepared;
+        let Prepared { args, loaded, identity, artifacts, secrets, run, deadline, json, .. } = prepared;
         let tool_cx = ToolContext::new(cx.clone(), loaded, identity, run, artifacts, secrets);
-        let ended = block_on(cx, deadline, T::run(args, tool_cx));
+        let ended = block_on(cx, deadline, T::GRACE, T::run(args, tool_cx));
         let error = match ended {
             Ended::Returned(Ok(output)) => {
                 if json {
@@ -501,23 +570,25 @@ impl<T: Tool> AnyCommand for ToolCommand<T> {
     }
 }
 
-/// Runs `work` to its end on a runtime of its own. Two workers: the one that listens to signals is
-/// never blocked by the one that works.
+/// Runs `work` to its end on two workers. Deadline and signals are watched by a runtime of their own, on
+/// this thread: work that blocks every worker must not make the frame deaf.
 fn block_on<T: Send + 'static>(
     cx: &Context,
     deadline: Span,
+    grace: std::time::Duration,
     work: impl Future<Output = Result<T, StepError>> + Send + 'static,
 ) -> Ended<T> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let runtime = match runtime.or_reason(Reason::InternalError, "the async runtime cannot be started") {
-        Ok(runtime) => runtime,
-        Err(error) => return Ended::Returned(Err(error)),
-    };
-    let ended = runtime.block_on(async {
-        let work = tokio::spawn(work);
-        run::supervise(cx, deadline.duration(), work).await
-    });
+    let workers = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let watcher = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtimes = workers.and_then(|workers| Ok((workers, watcher?)));
+    let (workers, watcher) =
+        match runtimes.or_reason(Reason::InternalError, "the async runtime cannot be started") {
+            Ok(runtimes) => runtimes,
+            Err(error) => return Ended::Returned(Err(error)),
+        };
+    let work = workers.spawn(work);
+    let ended = watcher.block_on(run::supervise(cx, deadline.duration(), grace, work));
     // Work that does not listen must not keep the program from ending.
-    runtime.shutdown_background();
+    workers.shutdown_background();
     ended
 }

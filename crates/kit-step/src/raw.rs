@@ -14,6 +14,7 @@ pub(crate) struct RawInputs {
     pub(crate) deployment_id: Option<String>,
     pub(crate) expect: Vec<String>,
     pub(crate) verbose: bool,
+    pub(crate) json: bool,
 }
 
 /// Where artifacts lie unless somebody says otherwise.
@@ -49,12 +50,23 @@ fn values_of_flag(input: &str, args: &[String]) -> Vec<String> {
         if let Some(value) = arg.strip_prefix(&with_value) {
             values.push(value.to_owned());
         } else if *arg == flag
-            && let Some(value) = rest.peek()
+            && let Some(value) = rest.peek().filter(|next| !next.starts_with('-'))
         {
             values.push((*value).clone());
         }
     }
     values
+}
+
+/// The raw value of a switch: the last flag, else the environment.
+fn switch(input: &str, args: &[String], env: &Env) -> bool {
+    let flag = format!("--{input}");
+    let with_value = format!("--{input}=");
+    let given = before_separator(args).filter_map(|arg| match arg.strip_prefix(&with_value) {
+        Some(value) => Some(value == "true"),
+        None => (*arg == flag).then_some(true),
+    });
+    given.last().unwrap_or_else(|| env.get(&env_name(input)) == Some("true"))
 }
 
 fn before_separator(args: &[String]) -> impl Iterator<Item = &String> {
@@ -79,9 +91,8 @@ impl RawInputs {
             environment: value("environment").unwrap_or_else(|| DEFAULT_ENVIRONMENT.to_owned()),
             deployment_id: value("deployment-id"),
             expect,
-            verbose: is_on_command_line("verbose", args)
-                || env.flag("DEPLOY_KIT_VERBOSE")
-                || env.get("RUNNER_DEBUG") == Some("1"),
+            verbose: switch("verbose", args, env) || env.get("RUNNER_DEBUG") == Some("1"),
+            json: switch("json", args, env),
         }
     }
 }
@@ -108,6 +119,15 @@ mod tests {
             "an empty flag falls back to the default"
         );
         assert_eq!(RawInputs::read(&[], &env).artifacts, PathBuf::from("from-env"));
+    }
+
+    #[test]
+    fn switches_can_be_switched_off_and_flags_are_no_values() {
+        let env = Env::from([("DEPLOY_KIT_VERBOSE", "true")]);
+        assert!(RawInputs::read(&[], &env).verbose);
+        assert!(!RawInputs::read(&args("--verbose=false"), &env).verbose);
+        assert!(RawInputs::read(&args("--verbose=false --verbose"), &env).verbose);
+        assert_eq!(value_of("artifacts", &args("--artifacts --json"), &env), None);
     }
 
     #[test]

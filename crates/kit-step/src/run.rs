@@ -7,10 +7,6 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 
-/// How long a cancelled step may take to end by itself. The runner kills ten seconds after its first
-/// signal (`ProcessInvoker.cs`: 7.5 s, then 2.5 s); the artifact must be written before that.
-const GRACE: Duration = Duration::from_secs(5);
-
 /// How the work ended.
 pub(crate) enum Ended<T> {
     /// By itself.
@@ -33,6 +29,16 @@ pub(crate) fn catch_panics() {
     }));
 }
 
+/// Runs something that must not be able to take the rest down with it.
+///
+/// # Errors
+/// What a panic said.
+pub(crate) fn guard<T>(work: impl FnOnce() -> T) -> Result<T, StepError> {
+    // What `work` may have left half-done is not used after a panic.
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work))
+        .map_err(|_| StepError::new(Reason::InternalError, format!("deploy-kit hit a bug: {}", last_panic())))
+}
+
 fn last_panic() -> String {
     let text = LAST_PANIC.get().and_then(|slot| slot.lock().ok().map(|text| text.clone()));
     text.unwrap_or_else(|| "it left no message".to_owned()).replace('\n', " ")
@@ -42,6 +48,7 @@ fn last_panic() -> String {
 pub(crate) async fn supervise<T: Send + 'static>(
     cx: &Context,
     deadline: Duration,
+    grace: Duration,
     mut work: JoinHandle<Result<T, StepError>>,
 ) -> Ended<T> {
     let mut signals = Signals::listen();
@@ -56,7 +63,7 @@ pub(crate) async fn supervise<T: Send + 'static>(
     });
     tokio::select! {
         ended = &mut work => settle(ended),
-        () = cx.clock.sleep(GRACE) => {
+        () = cx.clock.sleep(grace) => {
             work.abort();
             Ended::Abandoned
         }

@@ -28,6 +28,19 @@ pub(crate) fn learn_environment(cx: &Context) {
     }
 }
 
+/// Lets the redactor learn addresses with a password on the command line, which do not belong there:
+/// the message that refuses one must not repeat it.
+pub(crate) fn learn_arguments(cx: &Context, args: &[String]) {
+    for arg in args {
+        let value =
+            if arg.starts_with("--") { arg.split_once('=').map_or("", |(_, value)| value) } else { arg };
+        let user = value.split_once("://").and_then(|(_, rest)| rest.split_once('@'));
+        if user.is_some_and(|(user, _)| user.contains(':')) {
+            cx.redactor.learn_url(value);
+        }
+    }
+}
+
 /// Learns and masks the secrets that the configuration names.
 pub(crate) fn learn_config(cx: &Context, config: &Config) {
     for reference in config.secret_refs() {
