@@ -11,12 +11,23 @@ use std::process::ExitCode;
 
 /// Every step, in pipeline order.
 pub fn steps() -> Vec<Program> {
-    vec![]
+    vec![
+        validate_tag::program(),
+        rollout::program(),
+        smoke_test::program(),
+        deploy_record::program(),
+        rollback::program(),
+    ]
 }
 
 /// The commands around the steps.
 fn own() -> Program {
     Program::new("deploy-kit", "Safe production deploys, step by step")
+        .tool::<commands::Init>()
+        .tool::<commands::Deploy>()
+        .tool::<commands::Status>()
+        .tool::<commands::StopCommand>()
+        .tool::<commands::Unlock>()
         .tool::<commands::Explain>()
         .tool::<commands::ConfigCommand>()
 }
@@ -49,7 +60,5 @@ fn describe() -> ExitCode {
 }
 
 fn with_steps_listed(program: Program) -> Program {
-    program.listing(
-        steps().iter().map(|step| (step.name.to_owned(), step.about.to_owned())).collect(),
-    )
+    program.listing(steps().iter().map(|step| (step.name.to_owned(), step.about.to_owned())).collect())
 }

@@ -9,22 +9,13 @@ use kit_contract::body::{
     Smoke, StageRecord, StepRecord,
 };
 use kit_contract::config::{Config, Stage};
-use kit_contract::pipeline::{PIPELINE, Repeat};
-use kit_contract::{AnyArtifact, ArtifactKind, ArtifactName, Class, Name, Sha256, StepResult};
+use kit_contract::pipeline::{self, Line};
+use kit_contract::{AnyArtifact, ArtifactKind, ArtifactName, Class, Sha256, StepResult};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Every artifact that was found, by name, with the digest of its file.
 pub(crate) type Found = BTreeMap<String, (AnyArtifact, Sha256)>;
-
-/// A line of the pipeline as this deploy has it: stages are spelled out.
-#[derive(Clone, Debug)]
-pub(crate) struct Line {
-    /// The line's id in the pipeline.
-    pub(crate) id: &'static str,
-    /// The artifact that it writes.
-    pub(crate) name: ArtifactName,
-}
 
 /// What ended a deploy that did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,30 +26,9 @@ pub(crate) struct Cause {
     pub(crate) bad_version: bool,
 }
 
-/// The lines of the pipeline up to `finish`, with the stages of the configuration.
+/// The lines of the pipeline up to `finish`: what this step itself and those after it do is not judged.
 pub(crate) fn lines(stages: &[Stage]) -> Vec<Line> {
-    let mut lines = Vec::new();
-    let mut staged = false;
-    for step in PIPELINE.iter().take_while(|step| step.id != "finish") {
-        match step.repeat {
-            Repeat::Once => {
-                let qualifier = step.qualifier.and_then(|text| text.parse::<Name>().ok());
-                lines.push(Line { id: step.id, name: ArtifactName { kind: step.writes, qualifier } });
-            }
-            // Rollout and gate alternate: one pair per stage, at the place of the first of them.
-            Repeat::PerStage if !staged => {
-                staged = true;
-                for stage in stages {
-                    for pair in PIPELINE.iter().filter(|step| step.repeat == Repeat::PerStage) {
-                        let name = ArtifactName::qualified(pair.writes, stage.name.clone());
-                        lines.push(Line { id: pair.id, name });
-                    }
-                }
-            }
-            Repeat::PerStage => {}
-        }
-    }
-    lines
+    pipeline::lines(stages).into_iter().take_while(|line| line.step.id != "finish").collect()
 }
 
 /// Status and cause.
@@ -69,19 +39,19 @@ pub(crate) fn judge(lines: &[Line], found: &Found) -> (RecordStatus, Option<Caus
     }
     let undone = was_undone(found);
     let first_no =
-        lines.iter().find(|line| !found.get(&line.name.to_string()).is_some_and(|(a, _)| a.is_go()));
+        lines.iter().find(|line| !found.get(&line.artifact.to_string()).is_some_and(|(a, _)| a.is_go()));
     let Some(line) = first_no else {
         let status = if undone { RecordStatus::RolledBack } else { RecordStatus::Success };
         let because = undone.then(|| Cause { because: "rollback".to_owned(), bad_version: false });
         return (status, because);
     };
-    let name = line.name.to_string();
+    let name = line.artifact.to_string();
     let Some((artifact, _)) = found.get(&name) else {
         let because = Cause { because: format!("{name}: missing"), bad_version: false };
         return (if undone { RecordStatus::RolledBack } else { RecordStatus::Failed }, Some(because));
     };
     let class = artifact.reason.class();
-    let bad_version = matches!(line.id, "gate" | "smoke") && class == Class::Verdict;
+    let bad_version = matches!(line.step.id, "gate" | "smoke") && class == Class::Verdict;
     let status = match class {
         Class::Undecided => RecordStatus::Inconclusive,
         _ if undone => RecordStatus::RolledBack,
@@ -156,7 +126,7 @@ fn body<B: kit_contract::Body>(found: &Found, name: &str) -> Option<B> {
 }
 
 fn steps(lines: &[Line], found: &Found) -> Vec<StepRecord> {
-    let names = lines.iter().map(|line| line.name.to_string());
+    let names = lines.iter().map(|line| line.artifact.to_string());
     // What is no line of the pipeline happened as well: a withdrawal, a rollback.
     let in_lines: Vec<String> = names.collect();
     let others = found.keys().filter(|name| !in_lines.contains(name)).cloned();
@@ -225,32 +195,10 @@ mod tests {
         };
         lines(&config().stages)
             .into_iter()
-            .map(|line| (line.name.to_string(), artifact(line.name.kind, go(line.name.kind), Value::Null)))
+            .map(|line| {
+                (line.artifact.to_string(), artifact(line.artifact.kind, go(line.artifact.kind), Value::Null))
+            })
             .collect()
-    }
-
-    #[test]
-    fn the_lines_alternate_rollout_and_gate_per_stage() {
-        let names: Vec<String> = lines(&config().stages).iter().map(|line| line.name.to_string()).collect();
-        assert_eq!(
-            names,
-            [
-                "deployment",
-                "preflight",
-                "begin",
-                "backup",
-                "readiness",
-                "migration",
-                "rollout-canary",
-                "gate-canary",
-                "rollout-progressive",
-                "gate-progressive",
-                "rollout-full",
-                "gate-full",
-                "smoke",
-                "rollout-promote"
-            ]
-        );
     }
 
     #[test]
@@ -259,10 +207,10 @@ mod tests {
         assert_eq!(judge(&lines, &all_good()).0, RecordStatus::Success);
         for line in &lines {
             let mut found = all_good();
-            found.remove(&line.name.to_string());
+            found.remove(&line.artifact.to_string());
             let (status, because) = judge(&lines, &found);
-            assert_eq!(status, RecordStatus::Failed, "{}", line.name);
-            assert_eq!(because.unwrap().because, format!("{}: missing", line.name));
+            assert_eq!(status, RecordStatus::Failed, "{}", line.artifact);
+            assert_eq!(because.unwrap().because, format!("{}: missing", line.artifact));
         }
     }
 

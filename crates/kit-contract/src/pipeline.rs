@@ -2,7 +2,8 @@
 //!
 //! `deploy-kit deploy` walks this table, and a test proves that the reusable workflow equals it.
 
-use crate::ArtifactKind;
+use crate::config::Stage;
+use crate::{ArtifactKind, ArtifactName, Name};
 
 /// How often a step runs in one deploy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -208,10 +209,78 @@ pub fn find(id: &str) -> Option<&'static PipelineStep> {
     PIPELINE.iter().find(|step| step.id == id)
 }
 
+/// A line of the pipeline as one deploy has it: stages are spelled out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// The line of the table.
+    pub step: &'static PipelineStep,
+    /// The stage, for lines that run once per stage.
+    pub stage: Option<Name>,
+    /// The artifact that it writes.
+    pub artifact: ArtifactName,
+}
+
+/// Every line of a deploy with these stages, in order.
+pub fn lines(stages: &[Stage]) -> Vec<Line> {
+    let mut lines = Vec::new();
+    let mut staged = false;
+    for step in PIPELINE {
+        match step.repeat {
+            Repeat::Once => {
+                let qualifier = step.qualifier.and_then(|text| text.parse::<Name>().ok());
+                lines.push(Line {
+                    step,
+                    stage: None,
+                    artifact: ArtifactName { kind: step.writes, qualifier },
+                });
+            }
+            // Rollout and gate alternate: one pair per stage, at the place of the first of them.
+            Repeat::PerStage if !staged => {
+                staged = true;
+                for stage in stages {
+                    for step in PIPELINE.iter().filter(|step| step.repeat == Repeat::PerStage) {
+                        let artifact = ArtifactName::qualified(step.writes, stage.name.clone());
+                        lines.push(Line { step, stage: Some(stage.name.clone()), artifact });
+                    }
+                }
+            }
+            Repeat::PerStage => {}
+        }
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::collections::BTreeSet;
+
+    #[test]
+    fn rollout_and_gate_alternate_stage_by_stage() {
+        let config = crate::config::Config::parse("app = \"a\"", &"production".parse().unwrap()).unwrap();
+        let names: Vec<String> = lines(&config.stages).iter().map(|line| line.artifact.to_string()).collect();
+        assert_eq!(
+            names,
+            [
+                "deployment",
+                "preflight",
+                "begin",
+                "backup",
+                "readiness",
+                "migration",
+                "rollout-canary",
+                "gate-canary",
+                "rollout-progressive",
+                "gate-progressive",
+                "rollout-full",
+                "gate-full",
+                "smoke",
+                "rollout-promote",
+                "record",
+                "notice"
+            ]
+        );
+    }
 
     #[test]
     fn every_need_stands_before_its_user_and_every_reader_has_a_writer() {

@@ -196,6 +196,7 @@ reasons! {
         TagNotFound "tag_not_found" Verdict "the tag does not exist in the repository", "push the tag, or fetch it: shallow clones have no tags";
         TagNotOnBranch "tag_not_on_branch" Verdict "the tagged commit is on no branch that releases may come from", "tag a commit of a release branch, or extend release.branches";
         TagMoved "tag_moved" Verdict "the tag points to another commit than the one that started this run", "never move release tags; make a new version";
+        TagNotAnnotated "tag_not_annotated" Verdict "the tag is not annotated, and only annotated tags are releases here", "tag with `git tag --annotate`, or set release.require_annotated = false";
         PrereleaseRefused "prerelease_refused" Verdict "the version is a pre-release, and this environment refuses those", "tag a release, or set release.prereleases";
         VersionMarkedBad "version_marked_bad" Verdict "this version was rolled back before and is marked bad", "make a new version; --allow-bad with a reason deploys it all the same";
         RepositoryUnreadable "repository_unreadable" Outside "the git repository could not be asked", "run inside a checkout that has its history and tags (fetch-depth: 0)";

@@ -12,6 +12,8 @@ pub(crate) struct Loaded {
     pub(crate) config: Config,
     /// The folder that relative paths in it are relative to.
     pub(crate) folder: PathBuf,
+    /// The file, whether it is there or not.
+    pub(crate) file: PathBuf,
     /// False if there is no file, and these are the defaults.
     pub(crate) from_file: bool,
 }
@@ -37,12 +39,12 @@ pub(crate) fn load(path: Option<&Path>, environment: &Name) -> Result<Loaded, St
         }
         let config = Config::parse("app = \"app\"", environment)
             .or_reason(Reason::InternalError, "the default configuration is invalid")?;
-        return Ok(Loaded { config, folder, from_file: false });
+        return Ok(Loaded { config, folder, file: chosen.to_owned(), from_file: false });
     };
     let text = String::from_utf8(bytes)
         .map_err(|_| StepError::new(Reason::ConfigInvalid, format!("{shown} is not UTF-8 text")))?;
     match Config::parse(&text, environment) {
-        Ok(config) => Ok(Loaded { config, folder, from_file: true }),
+        Ok(config) => Ok(Loaded { config, folder, file: chosen.to_owned(), from_file: true }),
         Err(error) => {
             let mut failure = StepError::new(Reason::ConfigInvalid, format!("{shown}, {error}"));
             failure.hints.extend(error.hint);

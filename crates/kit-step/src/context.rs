@@ -13,6 +13,7 @@ pub struct ToolContext {
     cx: Context,
     pub(crate) config: Arc<Config>,
     pub(crate) config_folder: PathBuf,
+    pub(crate) config_file: PathBuf,
     pub(crate) has_config_file: bool,
     pub(crate) identity: Arc<Mutex<Identity>>,
     pub(crate) run: RunInfo,
@@ -44,6 +45,7 @@ impl ToolContext {
             cx,
             config: Arc::new(loaded.config),
             config_folder: loaded.folder,
+            config_file: loaded.file,
             has_config_file: loaded.from_file,
             identity: Arc::new(Mutex::new(identity)),
             run,
@@ -60,6 +62,11 @@ impl ToolContext {
     /// The configuration for this environment.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// The configuration file; `None` if these are the defaults.
+    pub fn config_path(&self) -> Option<PathBuf> {
+        self.has_config_file.then(|| self.config_file.clone())
     }
 
     /// True if there is a `deploy.toml`; false if these are the defaults.

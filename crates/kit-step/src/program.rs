@@ -200,7 +200,11 @@ fn prepare<A: clap::Args>(
         Err(error) if asks_for_help => {
             let environment = name_of_ours(raw::DEFAULT_ENVIRONMENT)?;
             let config = default_config(&environment)?;
-            (environment, Loaded { config, folder: ".".into(), from_file: false }, Some(error))
+            (
+                environment,
+                Loaded { config, folder: ".".into(), file: raw::DEFAULT_CONFIG.into(), from_file: false },
+                Some(error),
+            )
         }
         Err(error) => return Err(error.into()),
     };
@@ -494,7 +498,12 @@ fn record_early<S: Step>(
     let loaded = config::load(raw.config.as_deref(), &environment).or_else(|_| {
         let mut config = default_config(&environment)?;
         config.app = unknown()?;
-        Ok::<_, StepError>(Loaded { config, folder: ".".into(), from_file: false })
+        Ok::<_, StepError>(Loaded {
+            config,
+            folder: ".".into(),
+            file: raw::DEFAULT_CONFIG.into(),
+            from_file: false,
+        })
     })?;
     let artifacts = ArtifactFolder::new(raw.artifacts.clone(), &[])?;
     let identity = settle_identity(&S::SPEC, &loaded.config, environment.clone(), &raw, &artifacts, cx)

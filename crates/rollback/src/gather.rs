@@ -84,7 +84,7 @@ impl Outside {
         let mut known = Known {
             asked: args.deployment.clone(),
             state,
-            local: local.as_ref().and_then(local_version),
+            local: local.as_ref().map(local_version),
             before: versions_before(cx),
             services: self.observe(cx).await?,
             contracted: contracted(cx),
@@ -161,9 +161,9 @@ fn peek(cx: &StepContext<Rollback>, name: &ArtifactName) -> Option<AnyArtifact> 
     }
 }
 
-fn local_version(artifact: &AnyArtifact) -> Option<(DeploymentId, String)> {
-    let version = artifact.body.as_ref()?.get("version")?.as_str()?;
-    Some((artifact.deployment_id.clone(), version.to_owned()))
+fn local_version(artifact: &AnyArtifact) -> (DeploymentId, Option<String>) {
+    let version = artifact.body.as_ref().and_then(|body| body.get("version")?.as_str());
+    (artifact.deployment_id.clone(), version.map(str::to_owned))
 }
 
 /// The stable version of every service before its first shift, as the oldest artifact says.

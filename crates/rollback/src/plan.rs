@@ -15,8 +15,8 @@ pub(crate) struct Known {
     pub(crate) asked: Option<DeploymentId>,
     /// What the chain says; `None` if the store cannot be asked.
     pub(crate) state: Option<State>,
-    /// The deployment of the artifact folder, and its version.
-    pub(crate) local: Option<(DeploymentId, String)>,
+    /// The deployment of the artifact folder, and its version where it got that far.
+    pub(crate) local: Option<(DeploymentId, Option<String>)>,
     /// Stable versions before the first stage, as the artifacts of the folder say.
     pub(crate) before: Vec<(Name, String)>,
     /// What the router says; `None` if traffic is not ours to move.
@@ -110,7 +110,7 @@ fn subject(known: &Known, state: &State) -> Result<(DeploymentId, Option<String>
         open.chain(good).find(|(known, _)| *known == id).map(|(_, version)| version.clone())
     };
     let in_folder = |id: &DeploymentId| {
-        known.local.as_ref().filter(|(local, _)| local == id).map(|(_, version)| version.clone())
+        known.local.as_ref().filter(|(local, _)| local == id).and_then(|(_, version)| version.clone())
     };
     let newest = state
         .open
@@ -272,7 +272,7 @@ mod tests {
     #[test]
     fn without_the_store_the_artifacts_say_what_was_before() {
         let known = Known {
-            local: Some((id("deploy-2"), "2.0.0".into())),
+            local: Some((id("deploy-2"), Some("2.0.0".into()))),
             before: vec![("api".parse().unwrap(), "1.0.0".into())],
             services: Some(vec![service("2.0.0", 0.0)]),
             ..Known::default()
@@ -280,6 +280,14 @@ mod tests {
         let plan = plan(&known, at(0)).unwrap();
         assert_eq!(plan.switch_back, [("api".parse().unwrap(), "1.0.0".to_owned())]);
         assert!(!plan.close, "the chain cannot be told");
+    }
+
+    #[test]
+    fn a_run_that_died_before_it_began_never_undoes_the_release_that_serves() {
+        let known = Known { local: Some((id("deploy-3"), None)), ..promoted() };
+        let plan = plan(&known, at(0)).unwrap();
+        assert_eq!(plan.subject, id("deploy-3"));
+        assert!(plan.withdraw.is_empty() && plan.switch_back.is_empty() && !plan.close);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 #![warn(missing_docs)]
 
 mod abort;
+mod hold;
 mod promote;
 mod stage;
 mod status;

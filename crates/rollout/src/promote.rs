@@ -14,6 +14,9 @@ pub(crate) struct Args {
     /// The version to promote; without this, the one of deployment.json
     #[arg(long)]
     to_version: Option<String>,
+    /// The store: file:<folder> or s3://<bucket>/<prefix>
+    #[arg(long)]
+    store: Option<String>,
 }
 
 /// `rollout promote`.
@@ -80,6 +83,7 @@ impl Step for Promote {
             );
             return Ok(Outcome::new(Reason::PromotionFailed, message, body(&before)));
         }
+        crate::hold::check(&cx, args.store.as_deref()).await?;
         cx.save(body(&[]));
         let targets: Vec<_> = traffic.services.iter().map(|name| (name.clone(), version.clone())).collect();
         let switched = match traffic.router.switch(&cx, &traffic.id, &targets).await {

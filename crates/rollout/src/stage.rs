@@ -16,6 +16,9 @@ pub(crate) struct Args {
     /// The stage, as deploy.toml names it
     #[arg(long)]
     stage: Name,
+    /// The store: file:<folder> or s3://<bucket>/<prefix>
+    #[arg(long)]
+    store: Option<String>,
     /// Only say what would be changed
     #[arg(long)]
     dry_run: bool,
@@ -32,7 +35,8 @@ impl Step for Stage {
         about: "Gives the new version the share of traffic of one stage",
         details: "Asks the router for the share of the stage, for all services in one change, and watches until \
                   that share is observed for every one of them. If it is not, or the stable version turns out \
-                  unhealthy, the canary is withdrawn at once. A share that was asked for but not observed never \
+                  unhealthy, the canary is withdrawn at once. Inside a deployment it asks the store first whether \
+                  this deploy still holds the lock and nobody asked it to stop. A share that was asked for but not observed never \
                   counts.",
         examples: &[
             Example { what: "5 % for the canary", line: "rollout --stage canary" },
@@ -75,6 +79,7 @@ impl Step for Stage {
             let message = format!("would ask the router for {percent} %; nothing was changed");
             return Ok(Outcome::new(Reason::Shifted, message, planned));
         }
+        crate::hold::check(&cx, args.store.as_deref()).await?;
         cx.save(body(&[]));
         cx.in_danger(
             format!("the canary may have up to {percent} % of the traffic"),

@@ -50,7 +50,8 @@ impl Tool for ConfigCommand {
                 .hint("name one with --config"));
         }
         let config = cx.config();
-        let toml = config.to_toml().or_reason(Reason::InternalError, "the configuration cannot be written")?;
+        let toml =
+            config.to_toml().or_reason(Reason::InternalError, "the configuration cannot be written")?;
         let secrets: Vec<&str> = config.secret_refs().iter().map(|secret| secret.env.as_str()).collect();
         let text = match args.action {
             Action::Show => toml.clone(),

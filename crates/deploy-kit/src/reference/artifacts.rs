@@ -14,7 +14,10 @@ pub(super) fn artifacts() -> String {
     for kind in ArtifactKind::ALL {
         let per_stage = PIPELINE.iter().any(|step| step.writes == *kind && step.repeat == Repeat::PerStage);
         let file = if per_stage { format!("{kind}-<stage>.json") } else { format!("{kind}.json") };
-        text.push_str(&format!("| `{kind}` | [`{}`](../../schemas/{kind}.v1.json) | `{file}` |\n", kind.schema()));
+        text.push_str(&format!(
+            "| `{kind}` | [`{}`](../../schemas/{kind}.v1.json) | `{file}` |\n",
+            kind.schema()
+        ));
     }
     text
 }

@@ -1,0 +1,203 @@
+//! `deploy-kit deploy <tag>`: the whole pipeline as processes, one after the other, without Actions.
+//!
+//! A loop over the table of `kit-contract`: run a line, read its artifact, and let the continuation table
+//! say what follows. What a step printed or returned is never believed over what its artifact says.
+
+mod invoke;
+mod report;
+
+use super::memory::{Memory, StoreArgs};
+use invoke::Invoker;
+use kit_contract::config::Span;
+use kit_contract::continuation::{Continuation, TrafficState, after};
+use kit_contract::pipeline::{Line, lines};
+use kit_contract::{ArtifactKind, ArtifactName, Reason};
+use kit_core::{Cancel, Context, StepError};
+use kit_step::{CommandSpec, Example, IdentityRule, Tool, ToolContext, ToolOutput};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The inputs of `deploy`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The release tag to deploy
+    tag: String,
+    #[command(flatten)]
+    store: StoreArgs,
+    /// Why this deployment is made
+    #[arg(long, default_value = "release")]
+    kind: String,
+    /// Only say which commands would be run
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// `deploy-kit deploy`.
+pub(crate) struct Deploy;
+
+impl Tool for Deploy {
+    type Args = Args;
+    const SPEC: CommandSpec = CommandSpec {
+        command: Some("deploy"),
+        about: "Runs a whole deploy, step by step, without GitHub Actions",
+        details: "Runs every step of the pipeline as a process of its own and prints each command, so that any of \
+                  them can be repeated by hand. What follows a step that did not say go is decided by one table: \
+                  a bad canary is withdrawn, the deploy is closed in the chain, people are told. Every artifact's \
+                  digest is passed on to the steps that read it. Without --artifacts, every deploy gets a folder \
+                  of its own below .deploy-kit/deploys.",
+        examples: &[
+            Example { what: "Deploy a release", line: "deploy-kit deploy v2.0.0" },
+            Example { what: "Which commands would be run?", line: "deploy-kit deploy v2.0.0 --dry-run" },
+        ],
+        reads: &[],
+        qualifier: None,
+        outputs: &[],
+        secrets: &[],
+        identity: IdentityRule::Own,
+        rerun: "with the same --artifacts folder, every step does what its own page says of a second run",
+        deadline: Span::from_secs(24 * 60 * 60),
+    };
+    // Withdrawing and closing take longer than ending one step.
+    const GRACE: Duration = Duration::from_secs(120);
+
+    async fn run(args: Args, cx: ToolContext) -> Result<ToolOutput, StepError> {
+        let folder = artifact_folder(&cx, &args.tag);
+        let invoker = Invoker::new(&cx, &args, folder)?;
+        let lines = lines(&cx.config().stages);
+        if args.dry_run {
+            let commands: Vec<String> =
+                lines.iter().map(|line| invoker.shown(&invoker.arguments(line))).collect();
+            return Ok(ToolOutput {
+                reason: Reason::Recorded,
+                json: serde_json::json!({ "commands": commands }),
+                text: commands.join("\n"),
+            });
+        }
+        let memory = Memory::open(&args.store, &cx).await?;
+        let started = cx.clock.elapsed();
+        let mut walk = Walk { cx: &cx, invoker, memory, traffic: TrafficState::Untouched, ended: None };
+        walk.go(&lines).await?;
+        let took = cx.clock.elapsed().saturating_sub(started);
+        Ok(report::output(&walk.invoker, walk.ended, took))
+    }
+}
+
+/// A folder of its own for every deploy, unless one was named.
+fn artifact_folder(cx: &ToolContext, tag: &str) -> PathBuf {
+    let named = cx.artifacts().path();
+    if named != std::path::Path::new(".deploy-kit/artifacts") {
+        return named.to_owned();
+    }
+    let safe: String = tag
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || c == '.' || c == '-' { c } else { '_' })
+        .take(60)
+        .collect();
+    PathBuf::from(format!(".deploy-kit/deploys/{}-{safe}", cx.clock.now().as_second()))
+}
+
+/// Why a deploy did not go on.
+#[derive(Clone, Debug)]
+pub(crate) struct Ended {
+    /// The artifact of the step that said so.
+    pub(crate) artifact: ArtifactName,
+    /// Its reason.
+    pub(crate) reason: Reason,
+    /// What followed.
+    pub(crate) continuation: Continuation,
+    /// The reason of a withdrawal that failed.
+    pub(crate) withdrawal: Option<Reason>,
+}
+
+struct Walk<'a> {
+    cx: &'a ToolContext,
+    invoker: Invoker<'a>,
+    memory: Memory,
+    traffic: TrafficState,
+    ended: Option<Ended>,
+}
+
+impl Walk<'_> {
+    /// Walks the lines; closes and tells whatever happens.
+    async fn go(&mut self, lines: &[Line]) -> Result<(), StepError> {
+        let closing = |line: &&Line| matches!(line.step.id, "finish" | "notify");
+        for line in lines.iter().filter(|line| !closing(line)) {
+            if line.step.id == "rollout" {
+                // From the moment it is asked, nobody knows what has a share.
+                self.traffic = TrafficState::Canary;
+            }
+            let reason = self.run(line).await?;
+            if line.step.id == "promote" && reason.exit_code() == 0 {
+                self.traffic = TrafficState::Promoted;
+            }
+            let continuation = after(line.step.id, self.traffic, reason);
+            if continuation != Continuation::GoOn {
+                let mut ended =
+                    Ended { artifact: line.artifact.clone(), reason, continuation, withdrawal: None };
+                if matches!(continuation, Continuation::Withdraw { .. }) {
+                    ended.withdrawal = self.withdraw(line, reason).await?;
+                }
+                self.ended = Some(ended);
+                break;
+            }
+        }
+        // The deploy is closed and people are told although it may be cancelled by now.
+        for line in lines.iter().filter(closing) {
+            let reason = self.invoker.run(line, &self.uncancelled()).await?;
+            if line.step.id == "finish" && reason.exit_code() != 0 && self.ended.is_none() {
+                let continuation = after("finish", self.traffic, reason);
+                self.ended =
+                    Some(Ended { artifact: line.artifact.clone(), reason, continuation, withdrawal: None });
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs one line while watching for a request to stop, which the gate is handed as a file.
+    async fn run(&self, line: &Line) -> Result<Reason, StepError> {
+        let id = self.invoker.deployment_id();
+        let watch = async {
+            loop {
+                self.cx.clock.sleep(Duration::from_secs(1)).await;
+                let Some(id) = &id else { continue };
+                // A store that does not answer now is asked again in a second.
+                if let Ok(Some(request)) = self.memory.stop.check(id).await {
+                    self.invoker.hand_over_stop(&request)?;
+                }
+            }
+        };
+        let never: Result<std::convert::Infallible, StepError>;
+        tokio::select! {
+            reason = self.invoker.run(line, self.cx) => return reason,
+            stopped = watch => never = stopped,
+        }
+        match never {
+            Ok(never) => match never {},
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes the canary out. After a promotion that failed half-way, `rollback` knows how; before it, a
+    /// withdrawal is a change of weights. `None`: it is out.
+    async fn withdraw(&self, line: &Line, reason: Reason) -> Result<Option<Reason>, StepError> {
+        let cx = self.uncancelled();
+        let (arguments, artifact) = if line.step.id == "promote" {
+            let why = format!("{}: {reason}", line.artifact);
+            (self.invoker.rollback_arguments(&why), ArtifactName::only(ArtifactKind::Rollback))
+        } else {
+            (self.invoker.abort_arguments(), abort_artifact()?)
+        };
+        let seen = self.invoker.run_arguments(&arguments, &artifact, &cx).await?;
+        Ok((seen.exit_code() != 0).then_some(seen))
+    }
+
+    fn uncancelled(&self) -> Context {
+        Context { cancel: Cancel::default(), ..self.cx.context().clone() }
+    }
+}
+
+fn abort_artifact() -> Result<ArtifactName, StepError> {
+    "rollout-abort"
+        .parse()
+        .map_err(|error| StepError::new(Reason::InternalError, "no artifact name").because(error))
+}

@@ -1,0 +1,37 @@
+//! The store and what lives on it.
+
+use kit_core::StepError;
+use kit_step::ToolContext;
+use kit_store::{Chain, Layout, Lock, Stop};
+use std::sync::Arc;
+
+/// The input that the commands have for the store.
+#[derive(clap::Args, Clone)]
+pub(crate) struct StoreArgs {
+    /// The store: file:<folder> or s3://<bucket>/<prefix>
+    #[arg(long)]
+    pub(crate) store: Option<String>,
+}
+
+/// Chain, lock and stop requests of this app in this environment.
+pub(crate) struct Memory {
+    pub(crate) chain: Chain,
+    pub(crate) lock: Lock,
+    pub(crate) stop: Stop,
+}
+
+impl Memory {
+    /// Opens the store of flag or configuration.
+    pub(crate) async fn open(args: &StoreArgs, cx: &ToolContext) -> Result<Self, StepError> {
+        let config = &cx.config().store;
+        let url = args.store.as_deref().unwrap_or(&config.url);
+        let store = kit_store::open(url, config.persistent, &cx.env, &cx.resolve(""), &[]).await?;
+        let identity = cx.identity();
+        let layout = Layout::new(identity.app, identity.environment);
+        Ok(Self {
+            chain: Chain::new(Arc::clone(&store), layout.clone()),
+            lock: Lock::new(Arc::clone(&store), layout.clone()),
+            stop: Stop::new(store, layout),
+        })
+    }
+}
