@@ -1,6 +1,7 @@
 //! The one writer. Everything that a step prints goes through it: redacted, then sanitised.
 
-use crate::{Redactor, WorkflowCommand, sanitise};
+use crate::text::sanitise_whole;
+use crate::{Level, Redactor, WorkflowCommand, sanitise};
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
@@ -91,20 +92,25 @@ impl Out {
     /// Repeats one line that somebody else wrote: a child's output, a remote answer. `source` names
     /// them and stands before every line, so that nobody mistakes it for ours.
     pub fn foreign(&self, source: &str, line: &str) {
-        self.line(&self.0.stderr, &format!("  {}| ", sanitise(source)), line);
+        self.line(&self.0.stderr, &format!("  {}| ", self.clean(source)), line);
     }
 
-    /// Gives data to programs. Several lines stay several lines.
+    /// Gives data to programs, whole however long it is. Several lines stay several lines.
     pub fn data(&self, text: &str) {
         for line in text.lines() {
-            self.line(&self.0.stdout, "", line);
+            let redacted = self.0.redactor.redact(line);
+            write_line(&self.0.stdout, &self.0.redactor.redact(&sanitise_whole(&redacted)));
         }
     }
 
-    /// Gives a command to the runner; does nothing where none listens.
-    pub fn command(&self, command: &WorkflowCommand) {
+    /// Puts an annotation on the run; does nothing where no runner listens. Several lines stay several
+    /// lines.
+    pub fn annotate(&self, level: Level, title: &str, message: &str) {
         if self.0.commands {
-            write_line(&self.0.stdout, &self.0.redactor.redact(command.as_str()));
+            // Cleaned before it is escaped: escaping takes a secret with a percent sign apart.
+            let message: Vec<String> = message.lines().map(|line| self.clean(line)).collect();
+            let command = WorkflowCommand::annotation(level, &self.clean(title), &message.join("\n"));
+            self.command(&command);
         }
     }
 
@@ -112,9 +118,14 @@ impl Out {
     pub fn mask(&self, value: &str) {
         if self.0.commands {
             for command in WorkflowCommand::add_mask(value) {
-                write_line(&self.0.stdout, command.as_str());
+                self.command(&command);
             }
         }
+    }
+
+    /// The runner listens on both streams; stdout is left to data, so that it can be captured.
+    fn command(&self, command: &WorkflowCommand) {
+        write_line(&self.0.stderr, command.as_str());
     }
 
     /// The text as it would be printed.
@@ -146,7 +157,6 @@ impl std::fmt::Debug for Out {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Level;
 
     #[test]
     fn nothing_leaves_raw_but_commands() {
@@ -157,11 +167,24 @@ mod tests {
         out.say("first\n##[error]second");
         out.say("hunter2\u{1b}[0mhunter2 split by an escape");
         out.data("::error::not a command");
-        out.command(&WorkflowCommand::annotation(Level::Error, "step", "real hunter2hunter2"));
+        out.annotate(Level::Error, "step", "real hunter2hunter2\n##[error]forged");
+        out.foreign("psql hunter2hunter2", &"x".repeat(10_000));
+        out.data(&"y".repeat(10_000));
+        let printed = captured.stderr();
+        let lines: Vec<&str> = printed.lines().collect();
         assert_eq!(
-            captured.stderr(),
-            "  pg_dump| : :set-output name=x::y ***\nfirst\n# #[error]second\n*** split by an escape\n"
+            lines[..5],
+            [
+                "  pg_dump| : :set-output name=x::y ***",
+                "first",
+                "# #[error]second",
+                "*** split by an escape",
+                "::error title=step::real ***%0A# #[error]forged"
+            ]
         );
-        assert_eq!(captured.stdout(), ": :error::not a command\n::error title=step::real ***\n");
+        assert!(lines[5].starts_with("  psql ***| xxx") && lines[5].ends_with("(cut)"));
+        let data = captured.stdout();
+        assert!(data.starts_with(": :error::not a command\n"));
+        assert!(data.contains(&"y".repeat(10_000)), "data is never cut");
     }
 }

@@ -10,14 +10,17 @@ const LONGEST_LINE_CHARS: usize = 4000;
 /// escape sequences, and bidirectional controls reorder what a person reads. All of that is taken
 /// out, line breaks become spaces, and the length is limited.
 pub fn sanitise(line: &str) -> String {
-    let mut clean = String::with_capacity(line.len());
-    for (count, character) in strip_escapes(line).enumerate() {
-        if count == LONGEST_LINE_CHARS {
-            clean.push_str(" … (cut)");
-            break;
-        }
-        clean.push(character);
+    let mut clean = sanitise_whole(line);
+    if let Some((end, _)) = clean.char_indices().nth(LONGEST_LINE_CHARS) {
+        clean.truncate(end);
+        clean.push_str(" … (cut)");
     }
+    clean
+}
+
+/// Like [`sanitise`], for data that a program reads: cut data would be wrong data.
+pub(crate) fn sanitise_whole(line: &str) -> String {
+    let clean: String = strip_escapes(line).collect();
     // After the escapes are gone: they could have stood between the two halves.
     let clean = clean.replace("##[", "# #[");
     let blanks = clean.len() - clean.trim_start().len();

@@ -5,7 +5,7 @@ use crate::github::{markdown_escape, write_outputs, write_summary};
 use crate::run::{Ended, guard, reason_of};
 use crate::{Outcome, Step, bytes};
 use kit_contract::{Artifact, ArtifactName, Body, Reason, Sha256, StepResult, ToolInfo};
-use kit_core::{Cause, Context, Level, StepError, WorkflowCommand};
+use kit_core::{Cause, Context, Level, StepError};
 
 /// What is said of a step, before it becomes an artifact.
 pub(crate) struct Conclusion<B> {
@@ -157,7 +157,7 @@ fn tell<S: Step>(
         if let Err(error) = told {
             // A reporting failure never hides a verdict, and never becomes one.
             let chain = cx.out.clean(&error.chain());
-            cx.out.command(&WorkflowCommand::annotation(Level::Warning, &artifact.step, &chain));
+            cx.out.annotate(Level::Warning, &artifact.step, &chain);
             cx.out.say(&format!("warning: {chain}"));
         }
     }
@@ -208,7 +208,7 @@ pub(crate) fn say_failure(cx: &Context, step: &str, error: &StepError) {
         annotation.push_str("\nhint: ");
         annotation.push_str(&cx.out.clean(hint));
     }
-    cx.out.command(&WorkflowCommand::annotation(level, &title, &annotation));
+    cx.out.annotate(level, &title, &annotation);
     cx.out.say(&format!("{step}: {} ({}): {chain}", error.reason.result(), error.reason));
     say_hints(cx, &error.hints);
     if error.hints.is_empty() {

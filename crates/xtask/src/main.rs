@@ -8,6 +8,7 @@
 )]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "its output is for the person who runs it")]
 
+mod demo;
 mod error;
 mod generate;
 mod test;
@@ -35,6 +36,8 @@ enum Command {
     Test(test::Args),
     /// House rules: layers, manifests, banned words, sizes, licences of dependencies
     Tidy,
+    /// Release the storefront through every step, on this machine, and observe the result
+    Demo(demo::Args),
     /// Write the schemas and reference pages that the product renders of itself
     Generate(generate::Args),
 }
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
     let passed = match Cli::parse().command {
         Command::Test(args) => test::run(&workspace, &args),
         Command::Tidy => report(tidy::run(&workspace)),
+        Command::Demo(args) => report(demo::run(&workspace, &args)),
         Command::Generate(args) => report(generate::run(&workspace, args)),
     };
     if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -1,0 +1,31 @@
+//! Test tools. Only ever a dev-dependency.
+//!
+//! - [`Sandbox`] runs a real binary in a folder and an environment of its own;
+//! - [`runner`] reads what a binary printed and wrote exactly as a GitHub Actions runner would;
+//! - [`git::Repository`] makes repositories whose commits have the same ids on every machine;
+//! - [`http::Server`] answers what the test scripted and fails the test on anything else.
+//!
+//! The binary `rehearse` is a step whose every way to end can be chosen; `tests/frame` proves the frame
+//! with it.
+#![warn(missing_docs)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a test harness starts processes, writes files and waits in real time: it is what the kits are tested with"
+)]
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what goes wrong here is a failed test, and must say so loudly"
+)]
+
+pub mod git;
+pub mod http;
+mod process;
+pub mod runner;
+mod sandbox;
+mod snapshot;
+
+pub use process::{Ran, Started};
+pub use rustix::process::Signal;
+pub use sandbox::Sandbox;

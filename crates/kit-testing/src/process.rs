@@ -1,0 +1,169 @@
+//! A real process: what it prints, how it ends.
+
+use rustix::process::{Pid, Signal, kill_process};
+use std::io::Read;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Longest time that a process under test may take. It bounds a test that has gone wrong; no test waits
+/// for it to pass.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// How a process ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ran {
+    /// Its exit code; `None` if a signal ended it.
+    pub code: Option<i32>,
+    /// What it printed for programs.
+    pub stdout: String,
+    /// What it printed for people.
+    pub stderr: String,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+}
+
+impl Ran {
+    /// Both streams, for assertions on what must not be in either.
+    pub fn printed(&self) -> String {
+        format!("{}{}", self.stdout, self.stderr)
+    }
+}
+
+/// A process that runs. Dropping it ends it.
+#[derive(Debug)]
+pub struct Started {
+    child: Child,
+    pid: Pid,
+    stdout: Stream,
+    stderr: Stream,
+    /// Taken when the process has ended: the watchdog then lets go.
+    watched: Option<mpsc::Sender<()>>,
+    timed_out: Arc<AtomicBool>,
+}
+
+#[derive(Debug)]
+struct Stream {
+    state: Arc<(Mutex<Printed>, Condvar)>,
+    reader: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Printed {
+    bytes: Vec<u8>,
+    ended: bool,
+}
+
+impl Started {
+    pub(crate) fn new(mut command: Command) -> Self {
+        let shown = format!("{command:?}");
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {shown}: {error}"));
+
+        let stdout = Stream::read(child.stdout.take().expect("stdout is a pipe"));
+        let stderr = Stream::read(child.stderr.take().expect("stderr is a pipe"));
+        let pid = Pid::from_child(&child);
+        let (watched, watchdog) = mpsc::channel::<()>();
+        let timed_out = Arc::new(AtomicBool::new(false));
+        let late = Arc::clone(&timed_out);
+        std::thread::spawn(move || {
+            if watchdog.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout) {
+                late.store(true, Ordering::SeqCst);
+                // It may have ended in this moment; then there is nothing to end.
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        });
+        Self { child, pid, stdout, stderr, watched: Some(watched), timed_out }
+    }
+
+    /// Sends a signal to the process itself, as a runner does.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid, signal).expect("the process is still there to be signalled");
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> i32 {
+        self.pid.as_raw_nonzero().get()
+    }
+
+    /// Waits until its stderr holds `text`; a process that ends without saying it fails the test.
+    pub fn wait_for_line(&self, text: &str) {
+        self.stderr.wait_for(text);
+    }
+
+    /// Waits until its stdout holds `text`.
+    pub fn wait_for_data(&self, text: &str) {
+        self.stdout.wait_for(text);
+    }
+
+    /// Waits for its end.
+    pub fn wait(mut self) -> Ran {
+        use std::os::unix::process::ExitStatusExt as _;
+        let status = self.child.wait().expect("a child can be waited for");
+        self.watched = None;
+        let (stdout, stderr) = (self.stdout.take(), self.stderr.take());
+        let late = self.timed_out.load(Ordering::SeqCst);
+        assert!(!late, "it did not end within {} s, but said:\n{stdout}{stderr}", LIMIT.as_secs());
+        Ran { code: status.code(), stdout, stderr, signal: status.signal() }
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            // Nothing to be done if it ended meanwhile.
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+impl Stream {
+    fn read(mut source: impl Read + Send + 'static) -> Self {
+        let state = Arc::new((Mutex::new(Printed::default()), Condvar::new()));
+        let shared = Arc::clone(&state);
+        let reader = std::thread::spawn(move || {
+            let mut chunk = [0_u8; 8192];
+            loop {
+                let count = source.read(&mut chunk).unwrap_or_default();
+                let mut printed = shared.0.lock().expect("no reader panics");
+                printed.bytes.extend_from_slice(&chunk[..count]);
+                printed.ended = count == 0;
+                shared.1.notify_all();
+                if count == 0 {
+                    return;
+                }
+            }
+        });
+        Self { state, reader: Some(reader) }
+    }
+
+    fn wait_for(&self, text: &str) {
+        let started = Instant::now();
+        let mut printed = self.state.0.lock().expect("no reader panics");
+        loop {
+            let so_far = String::from_utf8_lossy(&printed.bytes).into_owned();
+            if so_far.contains(text) {
+                return;
+            }
+            let left = LIMIT.saturating_sub(started.elapsed());
+            assert!(!printed.ended && !left.is_zero(), "it never said {text:?}, but:\n{so_far}");
+            printed = self.state.1.wait_timeout(printed, left).expect("no reader panics").0;
+        }
+    }
+
+    fn take(&mut self) -> String {
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("no reader panics");
+        }
+        let bytes = std::mem::take(&mut self.state.0.lock().expect("no reader panics").bytes);
+        String::from_utf8(bytes).expect("what a step prints is UTF-8")
+    }
+}
