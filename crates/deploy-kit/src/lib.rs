@@ -14,6 +14,7 @@ pub fn steps() -> Vec<Program> {
     vec![
         validate_tag::program(),
         rollout::program(),
+        canary_gate::program(),
         smoke_test::program(),
         deploy_record::program(),
         rollback::program(),

@@ -74,8 +74,9 @@ pub struct ServiceVerdict {
 pub struct Gate {
     /// The stage.
     pub stage: Name,
-    /// Share of traffic that the canary had, in percent, as `rollout` observed it.
-    pub share_percent: f64,
+    /// Share of traffic that the canary had, in percent, as `rollout` observed it; absent where nobody
+    /// observed one.
+    pub share_percent: Option<f64>,
     /// The combined verdict: the worst over all services.
     pub verdict: GateVerdict,
     /// One per service.

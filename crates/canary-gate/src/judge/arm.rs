@@ -1,0 +1,248 @@
+//! What is known of one arm of one service.
+
+use super::percentiles::Percentiles;
+use crate::tick::{Kind, Sample};
+use kit_contract::body::ArmCounts;
+use std::collections::BTreeMap;
+
+/// Failures of so many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Share {
+    pub(crate) errors: u64,
+    pub(crate) n: u64,
+}
+
+impl Share {
+    /// In percent; 0 of nothing.
+    pub(crate) fn percent(self) -> f64 {
+        if self.n == 0 { 0.0 } else { self.errors as f64 * 100.0 / self.n as f64 }
+    }
+
+    pub(crate) fn is_above(self, limit_percent: f64) -> bool {
+        self.n > 0 && self.percent() > limit_percent
+    }
+
+    /// True if this fails more than twice as often as `other`.
+    pub(crate) fn is_clearly_worse_than(self, other: Self) -> bool {
+        self.percent() > 2.0 * other.percent()
+    }
+
+    fn add(&mut self, failed: bool) {
+        self.n += 1;
+        self.errors += u64::from(failed);
+    }
+
+    fn take(&mut self, failed: bool) {
+        self.n = self.n.saturating_sub(1);
+        self.errors = self.errors.saturating_sub(u64::from(failed));
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    arrived_ms: u64,
+    sent_ms: u64,
+    kind: Kind,
+    excused: bool,
+}
+
+impl Seen {
+    const fn failed(&self) -> bool {
+        self.kind.is_failure()
+    }
+}
+
+/// Failures in a row, up to now.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Streak {
+    /// How many.
+    pub(crate) length: u64,
+    /// Those at its end that were no answer or a server error.
+    pub(crate) dark: u64,
+    /// When the first of it was sent.
+    pub(crate) since_ms: u64,
+}
+
+/// Everything seen on one arm.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ArmLog {
+    seen: Vec<Seen>,
+    /// Failures by kind, without what was excused.
+    failures: BTreeMap<Kind, u64>,
+    total: Share,
+    judged: Share,
+    streak: Streak,
+    /// Of all good answers.
+    latencies: Percentiles,
+    /// Of those sent after the warm-up.
+    warm: Percentiles,
+    reached: bool,
+    newest_sent_ms: Option<u64>,
+    newest_failed_ms: u64,
+}
+
+impl ArmLog {
+    pub(crate) fn add(&mut self, sample: Sample, arrived_ms: u64, warm_up_ms: u64) {
+        let failed = sample.kind.is_failure();
+        self.seen.push(Seen { arrived_ms, sent_ms: sample.sent_ms, kind: sample.kind, excused: false });
+        self.total.add(failed);
+        self.judged.add(failed);
+        self.reached |= sample.kind.is_reached();
+        self.newest_sent_ms = self.newest_sent_ms.max(Some(sample.sent_ms));
+        if failed {
+            *self.failures.entry(sample.kind).or_default() += 1;
+            if self.streak.length == 0 {
+                self.streak.since_ms = sample.sent_ms;
+            }
+            self.streak.length += 1;
+            self.streak.dark = if sample.kind.is_dark() { self.streak.dark + 1 } else { 0 };
+            self.streak.since_ms = self.streak.since_ms.min(sample.sent_ms);
+            self.newest_failed_ms = self.newest_failed_ms.max(sample.sent_ms);
+        } else {
+            self.streak = Streak::default();
+            // A failure that comes fast would make a slow arm look quick.
+            self.latencies.add(sample.latency_ms);
+            if sample.sent_ms >= warm_up_ms {
+                self.warm.add(sample.latency_ms);
+            }
+        }
+    }
+
+    /// All that was seen.
+    pub(crate) fn total(&self) -> Share {
+        self.total
+    }
+
+    /// All that counts: without what was excused.
+    pub(crate) fn judged(&self) -> Share {
+        self.judged
+    }
+
+    pub(crate) fn streak(&self) -> Streak {
+        self.streak
+    }
+
+    /// True once something that answers for this arm was reached.
+    pub(crate) fn is_reached(&self) -> bool {
+        self.reached
+    }
+
+    pub(crate) fn warm(&self) -> &Percentiles {
+        &self.warm
+    }
+
+    /// When the newest probe that is over was sent.
+    pub(crate) fn newest_sent_ms(&self) -> Option<u64> {
+        self.newest_sent_ms
+    }
+
+    /// When the newest failed probe was sent.
+    pub(crate) fn newest_failed_ms(&self) -> u64 {
+        self.newest_failed_ms
+    }
+
+    /// Failures among the last `window` samples, and when the first of these failures was sent.
+    pub(crate) fn recent(&self, window: u64) -> (Share, u64) {
+        let mut share = Share::default();
+        let mut since_ms = u64::MAX;
+        let window = usize::try_from(window).unwrap_or(usize::MAX);
+        for seen in self.seen.iter().rev().take(window) {
+            share.add(seen.failed());
+            if seen.failed() {
+                since_ms = since_ms.min(seen.sent_ms);
+            }
+        }
+        (share, since_ms)
+    }
+
+    /// Failures among what was sent from `since_ms` on.
+    pub(crate) fn since(&self, since_ms: u64) -> Share {
+        let mut share = Share::default();
+        // Nothing can have been sent after it arrived.
+        for seen in self.seen.iter().rev().take_while(|seen| seen.arrived_ms >= since_ms) {
+            if seen.sent_ms >= since_ms {
+                share.add(seen.failed());
+            }
+        }
+        share
+    }
+
+    /// What was sent from `since_ms` on counts neither for nor against this arm. Its streak goes on.
+    pub(crate) fn excuse_since(&mut self, since_ms: u64) {
+        for seen in self.seen.iter_mut().rev().take_while(|seen| seen.arrived_ms >= since_ms) {
+            if seen.sent_ms >= since_ms && !seen.excused {
+                seen.excused = true;
+                self.judged.take(seen.failed());
+                if let Some(count) = self.failures.get_mut(&seen.kind) {
+                    *count = count.saturating_sub(1);
+                }
+            }
+        }
+    }
+
+    /// The streak begins anew.
+    pub(crate) fn forgive_streak(&mut self) {
+        self.streak = Streak::default();
+    }
+
+    /// The failures that count by kind, most frequent first: `5 × server_error, 1 × timeout`.
+    pub(crate) fn failures(&self) -> String {
+        let counts = self.failures.iter().map(|(kind, count)| (*kind, *count));
+        let mut failures: Vec<(Kind, u64)> = counts.filter(|(_, count)| *count > 0).collect();
+        failures.sort_by_key(|(kind, count)| (std::cmp::Reverse(*count), *kind));
+        let parts: Vec<String> =
+            failures.iter().map(|(kind, count)| format!("{count} × {}", kind.as_str())).collect();
+        parts.join(", ")
+    }
+
+    pub(crate) fn counts(&self) -> ArmCounts {
+        ArmCounts {
+            requests: self.total.n,
+            errors: self.total.errors,
+            p50_ms: self.latencies.at(50),
+            p95_ms: self.latencies.at(95),
+            p99_ms: self.latencies.at(99),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(kinds: &[Kind]) -> ArmLog {
+        let mut log = ArmLog::default();
+        for (at, kind) in kinds.iter().enumerate() {
+            let sent_ms = at as u64 * 1000;
+            log.add(Sample { kind: *kind, sent_ms, latency_ms: 10.0 }, sent_ms + 1000, 2000);
+        }
+        log
+    }
+
+    #[test]
+    fn a_success_ends_a_streak_and_a_client_error_ends_the_dark() {
+        use Kind::{ClientError, Ok, ServerError, Timeout};
+        for (kinds, length, dark) in [
+            (&[ServerError, Ok][..], 0, 0),
+            (&[Ok, Timeout, ServerError], 2, 2),
+            (&[Timeout, ClientError, Timeout], 3, 1),
+        ] {
+            let streak = log(kinds).streak();
+            assert_eq!((streak.length, streak.dark), (length, dark), "{kinds:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_excused_is_seen_but_not_judged() {
+        use Kind::{Ok, Timeout};
+        let mut log = log(&[Ok, Timeout, Timeout, Ok, Ok]);
+        assert_eq!(log.recent(4), (Share { errors: 2, n: 4 }, 1000));
+        assert_eq!(log.since(2000), Share { errors: 1, n: 3 });
+        assert_eq!(log.warm().count(), 2, "sent after the warm-up, and good");
+        log.excuse_since(1000);
+        log.excuse_since(1000);
+        assert_eq!(log.judged(), Share { errors: 0, n: 1 });
+        assert_eq!(log.total(), Share { errors: 2, n: 5 });
+        assert_eq!(log.since(2000), Share { errors: 1, n: 3 });
+    }
+}

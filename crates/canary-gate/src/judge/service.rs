@@ -1,0 +1,224 @@
+//! The criteria, for one service.
+
+use super::arm::{ArmLog, Share};
+use super::settings::{Settings, Watched};
+use crate::tick::{Arm, ArmTick};
+use kit_contract::{Name, Reason};
+
+/// What the canary was caught at.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Breach {
+    /// So many probes in a row gave no answer or a server error.
+    Outage(u64),
+    /// So many probes in a row failed.
+    Consecutive(u64),
+    /// Too large a share of all failed.
+    ErrorRate(Share),
+    /// The 95th percentile is above the limit.
+    P95 { canary_ms: f64, limit_ms: u64 },
+    /// The 95th percentile is too far above the baseline's.
+    P95AboveBaseline { canary_ms: f64, baseline_ms: f64, limit_ms: u64 },
+}
+
+impl Breach {
+    pub(crate) fn reason(self) -> Reason {
+        match self {
+            Self::Outage(_) => Reason::TotalOutage,
+            Self::Consecutive(_) => Reason::ConsecutiveFailures,
+            Self::ErrorRate(_) => Reason::ErrorRateExceeded,
+            Self::P95 { .. } | Self::P95AboveBaseline { .. } => Reason::LatencyExceeded,
+        }
+    }
+}
+
+/// A breach whose verdict waits until the baseline was asked, too.
+#[derive(Clone, Copy, Debug)]
+struct Suspicion {
+    since_ms: u64,
+    /// The baseline's answer to a probe that was sent then settles it.
+    baseline_sent_ms: u64,
+}
+
+/// Everything known of one service.
+#[derive(Clone, Debug)]
+pub(crate) struct Service {
+    pub(crate) name: Name,
+    pub(crate) canary: ArmLog,
+    /// `None`: there is nothing to compare with.
+    pub(crate) baseline: Option<ArmLog>,
+    /// True while canary and baseline fail together.
+    pub(crate) holding: bool,
+    /// The breach that the verdict is about, if there is one.
+    pub(crate) breach: Option<Breach>,
+    suspicion: Option<Suspicion>,
+}
+
+impl Service {
+    pub(crate) fn new(watched: &Watched) -> Self {
+        Self {
+            name: watched.service.clone(),
+            canary: ArmLog::default(),
+            baseline: watched.baseline.then(ArmLog::default),
+            holding: false,
+            breach: None,
+            suspicion: None,
+        }
+    }
+
+    pub(crate) fn absorb(&mut self, arm: &ArmTick, t_ms: u64, settings: &Settings) {
+        let log = match arm.arm {
+            Arm::Canary => Some(&mut self.canary),
+            Arm::Baseline => self.baseline.as_mut(),
+        };
+        if let Some(log) = log {
+            for sample in &arm.samples {
+                log.add(*sample, t_ms, settings.warm_up_ms);
+            }
+        }
+    }
+
+    /// The baseline, if it ever answered: one that never did is nothing to compare with.
+    pub(crate) fn live_baseline(&self) -> Option<&ArmLog> {
+        self.baseline.as_ref().filter(|baseline| baseline.is_reached())
+    }
+
+    /// True if failures say something about this service: `path_open` means that something was
+    /// reached from here. Where neither of two arms ever was, the way to them is what failed.
+    pub(crate) fn can_be_judged(&self, path_open: bool) -> bool {
+        path_open && (self.canary.is_reached() || self.baseline.as_ref().is_none_or(ArmLog::is_reached))
+    }
+
+    /// True if the verdict waits for an answer of the baseline.
+    pub(crate) fn is_suspicious(&self) -> bool {
+        self.suspicion.is_some()
+    }
+
+    /// True if samples were taken out because canary and baseline failed together.
+    pub(crate) fn has_excused(&self) -> bool {
+        self.canary.judged().n < self.canary.total().n
+    }
+
+    /// Looks at everything after a tick. Gives the breach that the canary alone is to blame for.
+    pub(crate) fn evaluate(&mut self, t_ms: u64, settings: &Settings, path_open: bool) -> Option<Breach> {
+        self.holding = false;
+        self.breach = None;
+        if !self.can_be_judged(path_open) {
+            return None;
+        }
+        self.excuse_common_failures(settings);
+        let Some(breach) = self.find_breach(settings) else {
+            self.suspicion = None;
+            return None;
+        };
+        if self.is_common(breach, settings) {
+            self.holding = true;
+            self.suspicion = None;
+            return None;
+        }
+        if self.waits_for_baseline(t_ms, settings) {
+            return None;
+        }
+        self.breach = Some(breach);
+        self.breach
+    }
+
+    /// While the baseline is in trouble and the canary is not clearly worse, what either did does not
+    /// count.
+    fn excuse_common_failures(&mut self, settings: &Settings) {
+        let Some(baseline) = self.live_baseline() else { return };
+        let Some(since_ms) = trouble_since(baseline, settings) else { return };
+        let (canary_share, baseline_share) = (self.canary.since(since_ms), baseline.since(since_ms));
+        if canary_share.errors == 0 || canary_share.is_clearly_worse_than(baseline_share) {
+            return;
+        }
+        let down = canary_share.errors == canary_share.n && canary_share.n >= settings.outage();
+        self.holding = down || canary_share.is_above(settings.max_error_percent);
+        self.canary.excuse_since(since_ms);
+        self.canary.forgive_streak();
+        if let Some(baseline) = &mut self.baseline {
+            baseline.excuse_since(since_ms);
+        }
+    }
+
+    /// The gravest breach, whoever is to blame.
+    fn find_breach(&self, settings: &Settings) -> Option<Breach> {
+        let streak = self.canary.streak();
+        if streak.dark >= settings.outage() {
+            return Some(Breach::Outage(streak.dark));
+        }
+        if settings.consecutive_failures > 0 && streak.length >= settings.consecutive_failures {
+            return Some(Breach::Consecutive(streak.length));
+        }
+        let judged = self.canary.judged();
+        if judged.n >= settings.least() && judged.is_above(settings.max_error_percent) {
+            return Some(Breach::ErrorRate(judged));
+        }
+        self.find_slowness(settings)
+    }
+
+    fn find_slowness(&self, settings: &Settings) -> Option<Breach> {
+        let p95_of = |log: &ArmLog| {
+            if log.warm().count() >= settings.least() { log.warm().at(95) } else { None }
+        };
+        let canary_ms = p95_of(&self.canary)?;
+        if let Some(limit_ms) = settings.max_p95_ms
+            && canary_ms > limit_ms as f64
+        {
+            return Some(Breach::P95 { canary_ms, limit_ms });
+        }
+        let limit_ms = settings.max_p95_above_baseline_ms?;
+        let baseline_ms = self.live_baseline().and_then(p95_of)?;
+        (canary_ms > baseline_ms + limit_ms as f64).then_some(Breach::P95AboveBaseline {
+            canary_ms,
+            baseline_ms,
+            limit_ms,
+        })
+    }
+
+    /// True if the baseline breaks the same rule, and the canary is not clearly worse.
+    fn is_common(&self, breach: Breach, settings: &Settings) -> bool {
+        let Some(baseline) = self.live_baseline() else { return false };
+        match breach {
+            Breach::Outage(_) | Breach::Consecutive(_) => {
+                let share = baseline.since(self.canary.streak().since_ms);
+                share.n > 0 && !Share { errors: 1, n: 1 }.is_clearly_worse_than(share)
+            }
+            Breach::ErrorRate(canary) => {
+                let share = baseline.judged();
+                share.is_above(settings.max_error_percent) && !canary.is_clearly_worse_than(share)
+            }
+            Breach::P95 { canary_ms, limit_ms } => {
+                let enough = baseline.warm().count() >= settings.least();
+                let baseline_ms = baseline.warm().at(95).filter(|_| enough);
+                baseline_ms.is_some_and(|p95_ms| p95_ms > limit_ms as f64 && canary_ms <= 2.0 * p95_ms)
+            }
+            Breach::P95AboveBaseline { .. } => false,
+        }
+    }
+
+    /// A baseline that hangs fails later than a canary that refuses, for the same cause. So nobody is
+    /// blamed before the baseline's answer to a probe of the same moment is in, or its time is up.
+    fn waits_for_baseline(&mut self, t_ms: u64, settings: &Settings) -> bool {
+        let Some(baseline) = self.live_baseline() else { return false };
+        let newest_ms = baseline.newest_sent_ms();
+        let suspicion = *self
+            .suspicion
+            .get_or_insert(Suspicion { since_ms: t_ms, baseline_sent_ms: self.canary.newest_failed_ms() });
+        let answered = newest_ms.is_some_and(|newest_ms| newest_ms >= suspicion.baseline_sent_ms);
+        !answered && t_ms < suspicion.since_ms.saturating_add(settings.patience_ms())
+    }
+}
+
+/// When the trouble began that an arm is in, if it is: several recent failures, and more than allowed.
+fn trouble_since(log: &ArmLog, settings: &Settings) -> Option<u64> {
+    let (share, first_ms) = log.recent(settings.window());
+    let in_trouble = share.errors >= 2 && share.is_above(settings.max_error_percent);
+    let streak = log.streak();
+    if in_trouble {
+        Some(first_ms)
+    } else if streak.length >= settings.outage() {
+        Some(streak.since_ms)
+    } else {
+        None
+    }
+}

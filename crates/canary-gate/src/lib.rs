@@ -1,0 +1,34 @@
+//! `canary-gate`: may the canary go on to the next stage?
+//!
+//! [`watch`] is the step. It settles what is watched and for how long ([`plan`]), probes canary and
+//! baseline of every service side by side ([`sample`]), and hands what came of it, tick by tick, to the
+//! [`Judge`], a pure state machine: samples in, verdict out. Every tick is written down first
+//! ([`journal`]), so that [`replay`] can come to the same verdict again, bit by bit.
+//!
+//! Unknown is never healthy: a canary that nobody could ask is `inconclusive`, not promoted. Nor is it
+//! called bad: where canary and baseline fail together, the verdict is `hold`.
+#![warn(missing_docs)]
+
+mod args;
+mod journal;
+pub mod judge;
+mod plan;
+mod probe;
+mod replay;
+mod report;
+mod sample;
+mod stop;
+pub mod tick;
+mod watch;
+
+pub use judge::Judge;
+pub use tick::Tick;
+
+use kit_step::Program;
+
+/// The program.
+pub fn program() -> Program {
+    Program::new("canary-gate", "Watches the canary of one stage and says whether it may go on")
+        .step::<watch::Watch>()
+        .tool::<replay::Replay>()
+}

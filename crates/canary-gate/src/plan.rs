@@ -1,0 +1,146 @@
+//! What is watched, for how long, and by which criteria. Pure: settled before the first probe.
+
+use crate::args::Args;
+use crate::judge::{Settings, Watched};
+use kit_contract::body::{Rollout, RolloutAction};
+use kit_contract::config::{Config, Gate, ProbeTarget, Service, ServiceProbe, Span, nearest};
+use kit_contract::{Artifact, Name, Reason};
+use kit_core::StepError;
+
+/// Faster than this, the probes would be a load of their own.
+const SHORTEST_INTERVAL_MS: u64 = 10;
+
+/// One service and where its arms are asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) service: Name,
+    pub(crate) probe: ServiceProbe,
+}
+
+/// What is watched.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Plan {
+    pub(crate) stage: Name,
+    pub(crate) share_percent: Option<f64>,
+    pub(crate) settings: Settings,
+    pub(crate) targets: Vec<Target>,
+}
+
+impl Plan {
+    /// What the judge must know of the services.
+    pub(crate) fn watched(&self) -> Vec<Watched> {
+        let watched = |target: &Target| Watched {
+            service: target.service.clone(),
+            baseline: target.probe.baseline.is_some(),
+        };
+        self.targets.iter().map(watched).collect()
+    }
+}
+
+/// Settles it. `rollout` is what moved the traffic of this stage; `None` where the gate runs alone.
+pub(crate) fn plan(
+    args: &Args,
+    config: &Config,
+    app: &Name,
+    rollout: Option<&Artifact<Rollout>>,
+) -> Result<Plan, StepError> {
+    let share_percent = rollout.map(|rollout| share_of(rollout, &args.stage)).transpose()?;
+    let gate = args.criteria.to_gate();
+    let duration = duration(args, config)?;
+    check(&gate, duration)?;
+    let targets = targets(args, config, app)?;
+    Ok(Plan { stage: args.stage.clone(), share_percent, settings: Settings::new(&gate, duration), targets })
+}
+
+/// The smallest share observed over all services. 0 if traffic is not ours to move: nobody observed one.
+fn share_of(rollout: &Artifact<Rollout>, stage: &Name) -> Result<f64, StepError> {
+    let body = rollout
+        .body
+        .as_ref()
+        .ok_or_else(|| StepError::new(Reason::ArtifactInvalid, format!("rollout-{stage} has no body")))?;
+    if body.dry_run || body.withdrawn || body.action != RolloutAction::Shift {
+        return Err(StepError::new(
+            Reason::ArtifactNotGo,
+            format!("rollout-{stage} shifted no traffic: there is nothing to judge"),
+        )
+        .hint(format!("run `rollout --stage {stage}` without --dry-run first")));
+    }
+    if body.stage.as_ref() != Some(stage) {
+        let message = format!("rollout-{stage} is about another stage");
+        return Err(StepError::new(Reason::ArtifactInvalid, message));
+    }
+    let shares = body.services.iter().filter_map(|share| share.observed_percent);
+    Ok(shares.reduce(f64::min).unwrap_or_default())
+}
+
+fn duration(args: &Args, config: &Config) -> Result<Span, StepError> {
+    let stage = config.stages.iter().find(|stage| stage.name == args.stage);
+    if let Some(duration) = args.duration.or_else(|| stage.map(|stage| stage.duration)) {
+        return Ok(duration);
+    }
+    let names: Vec<&str> = config.stages.iter().map(|stage| stage.name.as_str()).collect();
+    let message = format!(
+        "--stage {:?} is no stage of deploy.toml, so how long to watch is not known: use one of {}, or give \
+         --duration",
+        args.stage.as_str(),
+        names.join(", ")
+    );
+    let error = StepError::new(Reason::UsageError, message);
+    Err(match nearest(args.stage.as_str(), &names) {
+        Some(near) => error.hint(format!("did you mean {near:?}?")),
+        None => error,
+    })
+}
+
+fn check(gate: &Gate, duration: Span) -> Result<(), StepError> {
+    let fail = |message: String| {
+        Err(StepError::new(Reason::UsageError, message)
+            .hint("the value comes from the input of that name, or from [gate] in deploy.toml"))
+    };
+    if gate.interval.as_ms() < SHORTEST_INTERVAL_MS {
+        return fail(format!("interval is {}: at least {SHORTEST_INTERVAL_MS}ms is needed", gate.interval));
+    }
+    if duration < gate.interval {
+        return fail(format!("duration is {duration}: that is less than one interval of {}", gate.interval));
+    }
+    if gate.timeout.as_ms() == 0 {
+        return fail("timeout is 0s: no probe could ever be answered".to_owned());
+    }
+    if !(0.0..=100.0).contains(&gate.max_error_percent) {
+        return fail(format!("max-error-percent is {}: use 0 to 100", gate.max_error_percent));
+    }
+    Ok(())
+}
+
+fn targets(args: &Args, config: &Config, app: &Name) -> Result<Vec<Target>, StepError> {
+    let at = |url: &String| ProbeTarget { url: url.clone(), headers: std::collections::BTreeMap::new() };
+    match (&args.canary_url, &args.baseline_url) {
+        (Some(canary), baseline) => {
+            let probe = ServiceProbe { canary: at(canary), baseline: baseline.as_ref().map(at) };
+            return Ok(vec![Target { service: app.clone(), probe }]);
+        }
+        (None, Some(_)) => {
+            let message = "--baseline-url is given without --canary-url: there is nothing to compare";
+            return Err(StepError::new(Reason::UsageError, message));
+        }
+        (None, None) => {}
+    }
+    if config.services.is_empty() {
+        return Err(StepError::new(Reason::ConfigInvalid, "there is no service to watch")
+            .hint("add [[services]] with a probe each to deploy.toml, or give --canary-url"));
+    }
+    config.services.iter().map(target).collect()
+}
+
+/// A service that cannot be asked is an error: unknown is never healthy.
+fn target(service: &Service) -> Result<Target, StepError> {
+    let Some(probe) = &service.probe else {
+        let message =
+            format!("service {:?} has no probe, so nobody can say how it is", service.name.as_str());
+        return Err(StepError::new(Reason::ConfigInvalid, message).hint(format!(
+            "add probe.canary and probe.baseline with a url each to service {:?} in deploy.toml",
+            service.name.as_str()
+        )));
+    };
+    Ok(Target { service: service.name.clone(), probe: probe.clone() })
+}

@@ -1,0 +1,170 @@
+//! `canary-gate --stage <name>`: watches until there is a verdict.
+
+use crate::args::{self, Args};
+use crate::journal::{Header, Journal};
+use crate::judge::{Decision, Judge};
+use crate::plan::{Plan, plan};
+use crate::probe::Http;
+use crate::report::{self, Progress};
+use crate::sample::Sampler;
+use crate::stop;
+use kit_contract::body::{Gate, Rollout};
+use kit_contract::config::Config;
+use kit_contract::{Artifact, ArtifactKind, ArtifactName, Reason};
+use kit_core::StepError;
+use kit_step::{
+    CommandSpec, Example, IdentityRule, Outcome, OutputSpec, Qualifier, ReadSpec, Step, StepContext,
+};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What is known so far is kept for the artifact every so many ticks.
+const SAVE_EVERY_TICKS: u64 = 5;
+/// The file that stops the gate, in the artifact folder.
+const STOP_FILE: &str = "stop.json";
+
+/// The step.
+pub(crate) struct Watch;
+
+impl Step for Watch {
+    type Args = Args;
+    type Body = Gate;
+    const SPEC: CommandSpec = CommandSpec {
+        command: None,
+        about: "Watches the canary of one stage and says whether it may go on",
+        details: "Probes canary and baseline of every service side by side for as long as the stage lasts. \
+                  Promotes a canary that kept every criterion; rolls back one that broke a criterion which its \
+                  baseline kept, as soon as that is seen; holds while both fail together, and waits for them to \
+                  recover; is inconclusive where it saw too little or nothing at all. A probe is a GET request \
+                  on a connection of its own; every answer but a status of 200 to 299 is a failure. Every tick \
+                  is written beside the artifact, so that `canary-gate replay` can check the verdict.",
+        examples: &[
+            Example { what: "judge a stage of deploy.toml", line: "canary-gate --stage canary" },
+            Example {
+                what: "judge any two addresses, without deploy.toml",
+                line: "canary-gate --stage try --canary-url http://127.0.0.1:8081/health --baseline-url \
+                       http://127.0.0.1:8080/health --duration 1m --interval 500ms",
+            },
+        ],
+        reads: &[ReadSpec {
+            kind: ArtifactKind::Rollout,
+            required: false,
+            what_for: "the share that was observed; of the same stage, and required inside a deployment",
+        }],
+        qualifier: Some(Qualifier::Input("stage")),
+        outputs: &[OutputSpec { name: "verdict", help: "promote, rollback, hold, inconclusive or unknown" }],
+        secrets: &[],
+        identity: IdentityRule::Joins,
+        rerun: "watches the whole stage again; the ticks of the run before move to the history",
+        deadline: args::DEADLINE,
+    };
+
+    fn from_config(config: &Config) -> Vec<(&'static str, String)> {
+        args::from_config(config)
+    }
+
+    async fn run(args: Args, cx: StepContext<Gate>) -> Result<Outcome<Gate>, StepError> {
+        let rollout = rollout(&args, &cx)?;
+        let plan = plan(&args, cx.config(), &cx.identity().app, rollout.as_ref())?;
+        let stop_file = args.stop_file.unwrap_or_else(|| cx.artifacts().path().join(STOP_FILE));
+        let mut run = Run::start(&cx, &plan, stop_file)?;
+        let decision = run.until_decided().await?;
+        let outcome = Outcome::new(decision.reason, decision.message.clone(), run.header.body(&decision));
+        Ok(if decision.reason == Reason::CommonMode { outcome.hint(MIGRATION) } else { outcome })
+    }
+
+    fn outputs(artifact: &Artifact<Gate>) -> Vec<(&'static str, String)> {
+        let verdict = artifact.body.as_ref().map_or("unknown", |body| report::word(body.verdict));
+        vec![("verdict", verdict.to_owned())]
+    }
+
+    fn summary(artifact: &Artifact<Gate>) -> String {
+        artifact.body.as_ref().map(report::summary).unwrap_or_default()
+    }
+}
+
+const MIGRATION: &str = "look at what both depend on; if this deploy migrated a database, look there first";
+
+/// What moved the traffic of this stage, which must say go. `None` for a gate that runs alone.
+fn rollout(args: &Args, cx: &StepContext<Gate>) -> Result<Option<Artifact<Rollout>>, StepError> {
+    if cx.identity().standalone {
+        return Ok(None);
+    }
+    let name = ArtifactName::qualified(ArtifactKind::Rollout, args.stage.clone());
+    cx.read_go(&name).map(Some)
+}
+
+/// One stage under way.
+struct Run<'a> {
+    cx: &'a StepContext<Gate>,
+    header: Header,
+    judge: Judge,
+    sampler: Sampler<Http>,
+    journal: Journal,
+    progress: Progress,
+    stop_file: PathBuf,
+}
+
+impl<'a> Run<'a> {
+    fn start(cx: &'a StepContext<Gate>, plan: &Plan, stop_file: PathBuf) -> Result<Self, StepError> {
+        let settings = plan.settings.clone();
+        let (http, arms) = Http::new(cx.context(), plan)?;
+        let header = Header::new(plan.stage.clone(), plan.share_percent, settings.clone(), plan.watched());
+        let journal = Journal::start(cx.artifacts().path(), &header, cx.attempt())?;
+        for line in report::start(&header) {
+            cx.out.say(&line);
+        }
+        let interval = Duration::from_millis(settings.interval_ms);
+        let timeout = Duration::from_millis(settings.timeout_ms);
+        Ok(Self {
+            cx,
+            judge: Judge::new(settings.clone(), &header.services),
+            sampler: Sampler::new(http, cx.clock, arms, interval, timeout),
+            journal,
+            progress: Progress::new(&settings),
+            stop_file,
+            header,
+        })
+    }
+
+    /// Round after round: look for a stop request, probe, write down, judge.
+    async fn until_decided(&mut self) -> Result<Decision, StepError> {
+        loop {
+            if let Some(why) = stop::requested(&self.stop_file) {
+                let (now_ms, why) = (self.sampler.now_ms(), self.cx.out.clean(&why));
+                self.journal.stop(now_ms, &why)?;
+                return Ok(self.judge.stop(now_ms, &why));
+            }
+            let round = self.sampler.round(self.judge.wants_more());
+            let Some(tick) = self.cx.cancel.unless(round).await else { return Err(self.cancelled()) };
+            let tick = tick?;
+            self.journal.tick(&tick)?;
+            if let Some(decision) = self.judge.feed(&tick) {
+                return Ok(decision);
+            }
+            if self.judge.ticks() % SAVE_EVERY_TICKS == 1 {
+                self.save();
+            }
+            for line in self.progress.lines(&self.judge, &self.header.settings) {
+                self.cx.out.say(&line);
+            }
+        }
+    }
+
+    /// Keeps what is known, should this be killed.
+    fn save(&self) {
+        self.cx.save(self.header.body(&self.judge.standing()));
+    }
+
+    fn cancelled(&mut self) -> StepError {
+        let now_ms = self.sampler.now_ms();
+        let decision = self.judge.abandon(now_ms);
+        self.cx.save(self.header.body(&decision));
+        // The frame knows why; a file that cannot be written now changes nothing about that.
+        let _ = self.journal.end(now_ms);
+        StepError::new(
+            Reason::Interrupted,
+            format!("cancelled before there was a verdict: {}", decision.message),
+        )
+    }
+}
