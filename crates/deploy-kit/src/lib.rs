@@ -13,11 +13,15 @@ use std::process::ExitCode;
 pub fn steps() -> Vec<Program> {
     vec![
         validate_tag::program(),
+        preflight::program(),
+        db_backup::program(),
+        migrate::program(),
         rollout::program(),
         canary_gate::program(),
         smoke_test::program(),
         deploy_record::program(),
         rollback::program(),
+        db_restore::program(),
     ]
 }
 

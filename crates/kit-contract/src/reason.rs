@@ -220,6 +220,7 @@ reasons! {
     "migrate" {
         Migrated "migrated" Go "all pending migrations were applied", "nothing";
         NothingPending "nothing_pending" Go "there was nothing to apply", "nothing";
+        MigrationPlanned "migration_planned" Go "nothing was changed: this is what would be applied", "run it without --dry-run to apply";
         BackupRequired "backup_required" Verdict "there is no finished, verified backup of this deployment", "run db-backup first; nothing was migrated";
         BackupTooWeak "backup_too_weak" Verdict "the backup was verified, but not to the level that is asked for", "raise the proof of db-backup, or lower backup.required_proof";
         BackupTooOld "backup_too_old" Verdict "the backup is older than allowed", "run db-backup again, or raise backup.max_age";
@@ -271,7 +272,7 @@ reasons! {
     }
     "db-restore" {
         Restored "restored" Go "the backup was restored, and its content compared", "nothing";
-        RestoreListed "restore_planned" Go "nothing was changed: this is what would be restored", "give the consent that the message names to restore";
+        RestorePlanned "restore_planned" Go "nothing was changed: this is what would be restored", "give the consent that the message names to restore";
         BackupNotFound "backup_not_found" Verdict "there is no such backup, or it was never finished", "list the backups in the store; without metadata it is no backup";
         ConsentRequired "consent_required" Usage "restoring would replace data and needs a typed confirmation", "give --confirm with the value that the message names";
         RestoreMismatch "restore_mismatch" Verdict "what was restored is not what was backed up; the live database was not touched", "try an older backup";

@@ -1,0 +1,217 @@
+//! A stored backup as it comes back: inflated, with a digest on either side of the inflation.
+
+use crate::progress::Progress;
+use flate2::write::MultiGzDecoder;
+use kit_contract::Sha256;
+use kit_store::ByteReader;
+use sha2::Digest as _;
+use std::io::{Error, ErrorKind, Write as _};
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Poll, ready};
+use tokio::io::{AsyncRead, ReadBuf};
+
+/// Inflated at once; deflate grows at most about a thousandfold, which bounds the memory.
+const PIECE_BYTES: usize = 16 * 1024;
+
+/// Why a stored backup could not be read to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// It came, and it is broken.
+    Content(String),
+    /// It did not come: the store failed.
+    Store(String),
+}
+
+/// Digests and sizes of what was read to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Read {
+    pub(crate) sha256: Sha256,
+    pub(crate) size_bytes: u64,
+    pub(crate) uncompressed_sha256: Sha256,
+    pub(crate) uncompressed_bytes: u64,
+}
+
+/// Inflates what a store gives.
+pub(crate) struct Gunzip {
+    source: ByteReader,
+    decoder: MultiGzDecoder<Vec<u8>>,
+    input: Vec<u8>,
+    current: Vec<u8>,
+    at: usize,
+    packed: Counter,
+    plain: Counter,
+    ended: bool,
+    fault: Option<Fault>,
+    progress: Progress,
+}
+
+#[derive(Clone, Default)]
+struct Counter {
+    hasher: sha2::Sha256,
+    bytes: u64,
+}
+
+impl Counter {
+    fn take(&mut self, bytes: &[u8]) {
+        self.hasher.update(bytes);
+        self.bytes += bytes.len() as u64;
+    }
+
+    fn digest(&self) -> Sha256 {
+        Sha256::from_raw(&self.hasher.clone().finalize())
+    }
+}
+
+impl Gunzip {
+    /// Nothing is read yet.
+    pub(crate) fn new(source: ByteReader, progress: Progress) -> Self {
+        Self {
+            source,
+            decoder: MultiGzDecoder::new(Vec::new()),
+            input: vec![0; PIECE_BYTES],
+            current: Vec::new(),
+            at: 0,
+            packed: Counter::default(),
+            plain: Counter::default(),
+            ended: false,
+            fault: None,
+            progress,
+        }
+    }
+
+    /// Digests and sizes, once it was read to its end.
+    pub(crate) fn read(&self) -> Option<Read> {
+        self.ended.then(|| Read {
+            sha256: self.packed.digest(),
+            size_bytes: self.packed.bytes,
+            uncompressed_sha256: self.plain.digest(),
+            uncompressed_bytes: self.plain.bytes,
+        })
+    }
+
+    /// Why reading failed, if it did.
+    pub(crate) fn fault(&self) -> Option<&Fault> {
+        self.fault.as_ref()
+    }
+
+    fn fail(&mut self, fault: Fault) -> Error {
+        let (kind, text) = match &fault {
+            Fault::Content(text) => (ErrorKind::InvalidData, text.clone()),
+            Fault::Store(text) => (ErrorKind::Other, text.clone()),
+        };
+        self.fault = Some(fault);
+        Error::new(kind, text)
+    }
+
+    /// Takes over what the decoder has ready.
+    fn collect(&mut self) {
+        self.current = std::mem::take(self.decoder.get_mut());
+        self.at = 0;
+        let Self { plain, current, progress, .. } = self;
+        plain.take(current);
+        progress.advance(current.len());
+    }
+}
+
+impl AsyncRead for Gunzip {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        task: &mut TaskContext<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let this = self.get_mut();
+        loop {
+            let left = this.current.get(this.at..).unwrap_or_default();
+            if let Some(fits) = left.get(..left.len().min(buffer.remaining())).filter(|fits| !fits.is_empty())
+            {
+                buffer.put_slice(fits);
+                this.at += fits.len();
+                return Poll::Ready(Ok(()));
+            }
+            if this.ended || buffer.remaining() == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            let mut input = ReadBuf::new(&mut this.input);
+            if let Err(error) = ready!(Pin::new(&mut this.source).poll_read(task, &mut input)) {
+                return Poll::Ready(Err(this.fail(Fault::Store(error.to_string()))));
+            }
+            let bytes = input.filled();
+            this.packed.take(bytes);
+            let inflated =
+                if bytes.is_empty() { this.decoder.try_finish() } else { this.decoder.write_all(bytes) };
+            let is_end = bytes.is_empty();
+            if let Err(error) = inflated {
+                let text = match is_end {
+                    true => format!(
+                        "its gzip data ends early or was changed ({} bytes were read)",
+                        this.packed.bytes
+                    ),
+                    false => format!("its gzip data is broken: {error}"),
+                };
+                return Poll::Ready(Err(this.fail(Fault::Content(text))));
+            }
+            this.collect();
+            this.ended = is_end;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::{Compression, write::GzEncoder};
+    use kit_core::{Context, Env};
+    use tokio::io::AsyncReadExt as _;
+
+    fn pack(plain: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::new(3));
+        encoder.write_all(plain).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    async fn unpack(packed: Vec<u8>) -> (std::io::Result<Vec<u8>>, Option<Read>, Option<Fault>) {
+        let (cx, _) = Context::for_test(Env::default());
+        let source = Box::new(std::io::Cursor::new(packed));
+        let mut gunzip = Gunzip::new(source, Progress::new(&cx, "test".to_owned(), None));
+        let mut plain = Vec::new();
+        let result = gunzip.read_to_end(&mut plain).await.map(|_| plain);
+        (result, gunzip.read(), gunzip.fault().cloned())
+    }
+
+    fn plain() -> Vec<u8> {
+        (0..100_000_u32).flat_map(|n| (n.wrapping_mul(2_654_435_761) >> 12).to_le_bytes()).collect()
+    }
+
+    #[tokio::test]
+    async fn it_inflates_and_digests_one_or_several_members() {
+        let plain = plain();
+        for packed in [pack(&plain), [pack(&plain[..1000]), pack(&plain[1000..])].concat()] {
+            let (result, read, fault) = unpack(packed.clone()).await;
+            assert_eq!(result.unwrap(), plain);
+            assert_eq!(fault, None);
+            let read = read.unwrap();
+            assert_eq!((read.sha256, read.size_bytes), (Sha256::of(&packed), packed.len() as u64));
+            assert_eq!((read.uncompressed_sha256, read.uncompressed_bytes), (Sha256::of(&plain), 400_000));
+        }
+    }
+
+    #[tokio::test]
+    async fn truncation_at_any_place_and_any_flipped_byte_are_seen() {
+        let packed = pack(&plain());
+        for at in [0, 1, 9, 10, 11, packed.len() / 2, packed.len() - 9, packed.len() - 1] {
+            let (result, read, fault) = unpack(packed[..at].to_vec()).await;
+            assert!(result.is_err() && read.is_none(), "cut at {at}");
+            let text = format!("its gzip data ends early or was changed ({at} bytes were read)");
+            assert_eq!(fault, Some(Fault::Content(text)));
+        }
+        // What gzip itself does not protect (its header) is left to the digest.
+        for at in [0, packed.len() / 3, packed.len() / 2, packed.len() - 8, packed.len() - 1] {
+            let mut changed = packed.clone();
+            changed[at] ^= 4;
+            let (result, _, fault) = unpack(changed).await;
+            assert!(result.is_err() && matches!(fault, Some(Fault::Content(_))), "byte {at}");
+        }
+        let (result, _, _) = unpack([packed, b"garbage behind it".to_vec()].concat()).await;
+        assert!(result.is_err());
+    }
+}

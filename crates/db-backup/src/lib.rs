@@ -1,0 +1,128 @@
+//! `db-backup`: a backup whose restore was tried.
+//!
+//! For each database in turn: a consistent copy is compressed and streamed into the store (`produce`,
+//! `upload`), read back and restored into a scratch database (`read_back`), and what came back is compared
+//! with what was copied (`proof`). The metadata, written last, makes it a backup (`one`); a backup that an
+//! earlier run of the same deployment finished is proved again and adopted.
+#![warn(missing_docs)]
+
+mod args;
+mod gunzip;
+mod one;
+mod place;
+mod produce;
+mod progress;
+mod proof;
+mod read_back;
+mod report;
+#[cfg(test)]
+mod tests;
+mod upload;
+
+use args::Args;
+use kit_contract::body::Backup;
+use kit_contract::config::Span;
+use kit_contract::{Artifact, ArtifactKind, Reason};
+use kit_core::{StepError, fs};
+use kit_step::{
+    CommandSpec, Example, IdentityRule, Outcome, OutputSpec, Program, ReadSpec, SecretSpec, Step, StepContext,
+};
+use place::Place;
+use std::path::Path;
+
+/// The program.
+pub fn program() -> Program {
+    Program::new("db-backup", "Backs up every database and tries the restore").step::<DbBackup>()
+}
+
+/// The step.
+struct DbBackup;
+
+impl Step for DbBackup {
+    type Args = Args;
+    type Body = Backup;
+    const SPEC: CommandSpec = CommandSpec {
+        command: None,
+        about: "Backs up every database and tries the restore",
+        details: "Copies each database of deploy.toml ([[databases]]), or the one that a URL names, in one \
+                  consistent snapshot into the store as a gzip file that plain gunzip reads. Then reads it back, \
+                  restores all of it into a scratch database, and compares integrity, schema, rows and content \
+                  with the snapshot. Only then is the metadata written that makes it a backup; migrate and \
+                  db-restore accept nothing else. Nothing is ever stored under the final name unless the \
+                  database said that the copy was complete.",
+        examples: &[
+            Example { what: "the databases of deploy.toml", line: "db-backup" },
+            Example { what: "one database, by hand", line: "db-backup --database-url-file url.txt" },
+            Example { what: "scratch copies on a larger disk", line: "db-backup --scratch /mnt/scratch" },
+        ],
+        reads: &[ReadSpec {
+            kind: ArtifactKind::Deployment,
+            required: false,
+            what_for: "must say go; without one, the step runs alone",
+        }],
+        qualifier: None,
+        outputs: &[
+            OutputSpec {
+                name: "proof",
+                help: "The weakest level of proof reached: full, schema, remote, stream",
+            },
+            OutputSpec { name: "location", help: "Where the backups lie, one per line" },
+        ],
+        secrets: &[SecretSpec {
+            name: "database-url",
+            help: "the URL of one database, which is backed up instead of those of deploy.toml",
+        }],
+        identity: IdentityRule::Joins,
+        rerun: "proves a finished backup again and adopts it; removes what a run left unfinished and starts anew",
+        deadline: Span::from_secs(60 * 60),
+    };
+
+    async fn run(args: Args, cx: StepContext<Backup>) -> Result<Outcome<Backup>, StepError> {
+        cx.deployment()?;
+        let targets = args.targets(&cx)?;
+        if targets.is_empty() {
+            let message = "deploy.toml names no database: there is nothing to back up";
+            return Ok(Outcome::new(Reason::NotConfigured, message, Backup::default()));
+        }
+        let place = Place::open(&args, &cx, targets.len() > 1).await?;
+        let scratch = scratch(args.scratch.as_deref())?;
+        let mut body = Backup::default();
+        // One after the other: the scratch copies of one database at a time have to fit.
+        for target in &targets {
+            let backup = one::back_up(cx.context(), &place, target, scratch.path()).await?;
+            cx.out.say(&report::line(&backup));
+            body.databases.push(backup);
+            cx.save(body.clone());
+        }
+        Ok(report::outcome(body))
+    }
+
+    fn outputs(artifact: &Artifact<Backup>) -> Vec<(&'static str, String)> {
+        artifact.body.as_ref().map(report::outputs).unwrap_or_default()
+    }
+
+    fn summary(artifact: &Artifact<Backup>) -> String {
+        artifact.body.as_ref().map(report::summary).unwrap_or_default()
+    }
+}
+
+/// A folder for copies of databases, readable by its owner alone, gone with the returned value.
+fn scratch(within: Option<&Path>) -> Result<tempfile::TempDir, StepError> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("db-backup-");
+    let made = match within {
+        Some(folder) => {
+            let failed = |error: fs::FsError| {
+                StepError::new(Reason::UsageError, "--scratch cannot be used").because(error)
+            };
+            fs::create_folder(folder).map_err(failed)?;
+            builder.tempdir_in(folder)
+        }
+        None => builder.tempdir(),
+    };
+    made.map_err(|error| {
+        StepError::new(Reason::UsageError, "there is no place for scratch copies")
+            .because(error)
+            .hint("--scratch names a folder with room for two copies of the largest database")
+    })
+}

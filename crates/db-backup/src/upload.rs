@@ -1,0 +1,48 @@
+//! From the database into the store, whole or not at all.
+
+use crate::place::{Place, Slot};
+use crate::produce::{Pieces, Produced, produce};
+use crate::progress::Progress;
+use kit_contract::{Name, Reason};
+use kit_core::{Context, ResultExt as _, StepError};
+use kit_database::Dump;
+use kit_store::Uploaded;
+
+/// How many pieces the producer may be ahead of the store.
+const AHEAD: usize = 8;
+
+/// Copies the dump into the store. After an error nothing stands under the key.
+pub(crate) async fn upload(
+    cx: &Context,
+    place: &Place,
+    slot: &Slot,
+    database: &Name,
+    dump: Box<dyn Dump>,
+) -> Result<(Uploaded, Produced), StepError> {
+    let (sender, receiver) = tokio::sync::mpsc::channel(AHEAD);
+    let progress = Progress::new(cx, format!("{database}: copying"), dump.size_hint_bytes());
+    // A task of its own: compression and the store overlap.
+    let producer = tokio::spawn(produce(cx.clone(), dump, progress, sender));
+    let mut pieces = Pieces::new(receiver);
+    let stored = place.store.create_stream(&slot.key, &mut pieces).await;
+    // Lets the producer go if the store gave up early.
+    drop(pieces);
+    let produced = producer.await.or_reason(Reason::InternalError, "the copy ended in a bug");
+    let (stored, why) = match (stored, produced) {
+        (Ok(uploaded), Ok(Ok(Some(produced)))) => return Ok((uploaded, produced)),
+        // The producer knows better than the store what went wrong.
+        (stored, Err(error) | Ok(Err(error))) => (stored.is_ok(), error),
+        (Err(error), Ok(Ok(_))) => (false, error.into()),
+        (Ok(_), Ok(Ok(None))) => (
+            true,
+            StepError::new(
+                Reason::StoreUnsuitable,
+                "the store says that it stored what it never read to its end",
+            ),
+        ),
+    };
+    if stored {
+        return Err(why.hint(place.discard(slot).await));
+    }
+    Err(why)
+}

@@ -1,0 +1,105 @@
+//! Restores beside the live databases and compares. The live ones are not touched.
+
+use crate::Job;
+use crate::catalogue::object_key;
+use crate::gunzip::{Fault, Gunzip};
+use crate::judge::{other_bytes, other_content};
+use crate::progress::Progress;
+use kit_contract::Reason;
+use kit_core::{Context, StepError};
+use kit_database::{Beside, DatabaseError, Depth};
+use kit_store::Store;
+
+/// Restores every database beside the live one. After an error none of them stays there.
+pub(crate) async fn restore_all(
+    cx: &Context,
+    store: &dyn Store,
+    jobs: &[Job],
+    id: &str,
+) -> Result<Vec<Beside>, StepError> {
+    let mut ready = Vec::new();
+    for job in jobs {
+        cx.out.say(&format!(
+            "{}: restoring {} beside {}",
+            job.name,
+            job.backup.location,
+            job.database.display()
+        ));
+        match restore_one(cx, store, job, id).await {
+            Ok(beside) => ready.push(beside),
+            Err(error) => {
+                discard(cx, jobs, &ready).await;
+                return Err(error);
+            }
+        }
+    }
+    Ok(ready)
+}
+
+/// Removes what was restored beside, as far as that is possible.
+pub(crate) async fn discard(cx: &Context, jobs: &[Job], ready: &[Beside]) {
+    for (job, beside) in jobs.iter().zip(ready) {
+        if let Err(error) = job.database.discard(cx, beside).await {
+            let why = StepError::from(error).chain();
+            cx.out.say(&format!("warning: {} stays behind: {why}", beside.name));
+        }
+    }
+}
+
+async fn restore_one(cx: &Context, store: &dyn Store, job: &Job, id: &str) -> Result<Beside, StepError> {
+    let key = object_key(&job.backup)?;
+    let Some(source) = store.read_stream(&key).await? else {
+        return Err(StepError::new(Reason::BackupNotFound, format!("{key} is gone from the store")));
+    };
+    let mut gunzip = Gunzip::new(
+        source,
+        Progress::new(cx, format!("{}: restoring", job.name), Some(job.backup.uncompressed_bytes)),
+    );
+    let beside = job.database.restore_beside(cx, &mut gunzip, id).await;
+    let beside = beside.map_err(|error| why_not(job, gunzip.fault(), error))?;
+    let compared = match gunzip.read() {
+        None => Err(StepError::new(Reason::InternalError, "the restore ended before the backup did")),
+        Some(read) => match other_bytes(&job.backup, &read) {
+            Some(difference) => Err(mismatch(job, &difference)),
+            None => compare(cx, job, &beside).await,
+        },
+    };
+    if let Err(error) = compared {
+        discard(cx, std::slice::from_ref(job), std::slice::from_ref(&beside)).await;
+        return Err(error);
+    }
+    Ok(beside)
+}
+
+async fn compare(cx: &Context, job: &Job, beside: &Beside) -> Result<(), StepError> {
+    let inspected = job.database.inspect_beside(cx, beside, Depth::Rows).await;
+    let inspection = inspected.map_err(|error| why_not(job, None, error))?;
+    let found = other_content(&job.backup, &inspection);
+    if found.is_empty() { Ok(()) } else { Err(mismatch(job, &found.join("; "))) }
+}
+
+fn mismatch(job: &Job, difference: &str) -> StepError {
+    let message =
+        format!("{} is not the backup of {} that was proved: {difference}", job.backup.location, job.name);
+    StepError::new(Reason::RestoreMismatch, message).hint("the live database was not touched")
+}
+
+/// Tells a worthless backup from one that could not be fetched or put anywhere.
+fn why_not(job: &Job, fault: Option<&Fault>, error: DatabaseError) -> StepError {
+    match (fault, error) {
+        (Some(Fault::Content(text)), _) => mismatch(job, text),
+        (Some(Fault::Store(text)), _) => {
+            StepError::new(Reason::StoreUnreachable, "the backup cannot be read from the store")
+                .because(text.clone())
+        }
+        (None, error @ (DatabaseError::Truncated { .. } | DatabaseError::Damaged { .. })) => {
+            mismatch(job, &StepError::from(error).chain())
+        }
+        (None, DatabaseError::Transfer { database, source, .. }) => StepError::new(
+            Reason::DatabaseUnreachable,
+            format!("the backup cannot be written beside {database}"),
+        )
+        .because(source),
+        (None, error) => error.into(),
+    }
+}

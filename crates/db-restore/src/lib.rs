@@ -1,0 +1,176 @@
+//! `db-restore`: brings a database back from a proved backup.
+//!
+//! Finds the finished backups in the store and picks one (`catalogue`); without consent it only says what
+//! would happen (`consent`). Every database is restored beside the live one and compared with what the
+//! backup's metadata promises (`beside`); only when all of them came back whole do they take the places of
+//! the live ones, which are kept (`swap`). The chain then says that it happened.
+#![warn(missing_docs)]
+
+mod args;
+mod beside;
+mod catalogue;
+mod consent;
+mod gunzip;
+mod judge;
+mod progress;
+mod report;
+mod swap;
+
+use args::{Args, Target};
+use catalogue::{Catalogue, Chosen};
+use consent::Consent;
+use kit_contract::body::{DatabaseBackup, DatabaseRestore, Restore};
+use kit_contract::chain::ChainEvent;
+use kit_contract::config::Span;
+use kit_contract::{Artifact, Name, Reason};
+use kit_core::StepError;
+use kit_database::Database;
+use kit_step::{
+    CommandSpec, Example, IdentityRule, Outcome, OutputSpec, Program, SecretSpec, Step, StepContext,
+};
+use kit_store::{Chain, Layout, Store};
+use std::sync::Arc;
+
+/// The program.
+pub fn program() -> Program {
+    Program::new("db-restore", "Brings a database back from a proved backup").step::<DbRestore>()
+}
+
+/// The step.
+struct DbRestore;
+
+/// One database that is to be brought back, and from what.
+struct Job {
+    name: Name,
+    database: Box<dyn Database>,
+    backup: DatabaseBackup,
+}
+
+impl Step for DbRestore {
+    type Args = Args;
+    type Body = Restore;
+    const SPEC: CommandSpec = CommandSpec {
+        command: None,
+        about: "Brings a database back from a proved backup",
+        details: "Without --confirm it changes nothing: it says which backup it would restore over which \
+                  database, and which consent that needs. With it, the backup is fetched, its digest compared, \
+                  restored beside the live database, compared in integrity, schema and rows, and only then put \
+                  in its place by a rename. The database that was live is kept and named. Only finished, proved \
+                  backups are offered. Stop the programs that use the database first; everything written since \
+                  the backup is lost to them.",
+        examples: &[
+            Example { what: "what would be restored?", line: "db-restore --deployment latest" },
+            Example { what: "restore it", line: "db-restore --deployment 1763712000-abc1234 --confirm main" },
+            Example {
+                what: "restore beside the live one, to look into it",
+                line: "db-restore --deployment latest --confirm main --no-swap",
+            },
+        ],
+        reads: &[],
+        qualifier: None,
+        outputs: &[
+            OutputSpec { name: "subject", help: "The deployment whose backup it was" },
+            OutputSpec { name: "restored-to", help: "What was restored, one database per line" },
+            OutputSpec { name: "kept", help: "Where the databases that gave way are kept, one per line" },
+        ],
+        secrets: &[SecretSpec {
+            name: "database-url",
+            help: "the URL of one database, which is restored instead of those of deploy.toml",
+        }],
+        identity: IdentityRule::Own,
+        rerun: "restores again, under an id of its own; what gave way before stays kept",
+        deadline: Span::from_secs(2 * 60 * 60),
+    };
+
+    async fn run(args: Args, cx: StepContext<Restore>) -> Result<Outcome<Restore>, StepError> {
+        let targets = args.targets(&cx)?;
+        let config = &cx.config().store;
+        let url = args.store.as_deref().unwrap_or(&config.url);
+        let store = kit_store::open(url, config.persistent, &cx.env, &cx.resolve(""), &[]).await?;
+        let identity = cx.identity();
+        let layout = Layout::new(identity.app, identity.environment);
+        let names: Vec<Name> = targets.iter().map(|target| target.name.clone()).collect();
+        let catalogue = Catalogue::read(&*store, &layout, &args.deployment).await?;
+        let chosen = catalogue.choose(&args.deployment, &names)?;
+        let jobs = jobs(targets, &chosen, &*store, &cx).await?;
+        let mut body = Restore {
+            subject: chosen.deployment.clone(),
+            dry_run: true,
+            databases: jobs.iter().map(planned).collect(),
+        };
+        match consent::judge(&args.confirm, &names)? {
+            Consent::NotGiven => return Ok(report::planned(body, &names, &catalogue.unusable)),
+            Consent::Given => body.dry_run = false,
+        }
+        cx.save(body.clone());
+        let id = identity.deployment_id;
+        let ready = beside::restore_all(&cx, &*store, &jobs, id.as_str()).await?;
+        if args.no_swap {
+            for (entry, ready) in body.databases.iter_mut().zip(&ready) {
+                entry.restored_to.clone_from(&ready.name);
+            }
+            return Ok(report::beside(body));
+        }
+        let warnings = swap::swap_all(&cx, &jobs, &ready, &mut body).await?;
+        let mut outcome = report::restored(body);
+        for warning in warnings {
+            outcome = outcome.hint(warning);
+        }
+        let chain = Chain::new(Arc::clone(&store), layout);
+        let event = ChainEvent::Restored { subject: chosen.deployment, databases: names };
+        let appended = chain.append(event, id, cx.clock.now(), cx.run_info().actor.clone()).await;
+        // It has happened; a history that cannot say so does not undo it.
+        if let Err(error) = appended {
+            let why = StepError::from(error).chain();
+            outcome = outcome.hint(format!("warning: the chain does not say that this was restored: {why}"));
+        }
+        Ok(outcome)
+    }
+
+    fn outputs(artifact: &Artifact<Restore>) -> Vec<(&'static str, String)> {
+        artifact.body.as_ref().map(report::outputs).unwrap_or_default()
+    }
+
+    fn summary(artifact: &Artifact<Restore>) -> String {
+        artifact.body.as_ref().map(report::summary).unwrap_or_default()
+    }
+}
+
+/// Brings targets and backups together, and sees that the objects are there.
+async fn jobs(
+    targets: Vec<Target>,
+    chosen: &Chosen,
+    store: &dyn Store,
+    cx: &StepContext<Restore>,
+) -> Result<Vec<Job>, StepError> {
+    let mut jobs = Vec::new();
+    for target in targets {
+        let Some(backup) = chosen.backups.iter().find(|backup| backup.database == target.name) else {
+            return Err(StepError::new(Reason::InternalError, "a backup was chosen that lacks a database"));
+        };
+        let database = kit_database::open_for_restore(&target.url, &target.input, cx.context()).await?;
+        if database.engine() != backup.engine {
+            return Err(StepError::new(
+                Reason::UsageError,
+                format!("the backup of {} was made of another kind of database", target.name),
+            ));
+        }
+        catalogue::check_object(store, backup).await?;
+        jobs.push(Job { name: target.name, database, backup: backup.clone() });
+    }
+    Ok(jobs)
+}
+
+fn planned(job: &Job) -> DatabaseRestore {
+    DatabaseRestore {
+        database: job.name.clone(),
+        engine: job.backup.engine,
+        source: job.backup.location.clone(),
+        source_sha256: job.backup.sha256.clone(),
+        snapshot_at: job.backup.snapshot_at,
+        restored_to: job.database.display(),
+        kept: None,
+        swapped: false,
+        tables: job.backup.tables.clone(),
+    }
+}

@@ -1,0 +1,104 @@
+//! What was, or would be, restored: for people and for later steps.
+
+use crate::consent::{flags, list};
+use kit_contract::body::{DatabaseRestore, Restore};
+use kit_contract::{Name, Reason};
+use kit_step::{Outcome, markdown_escape};
+use std::fmt::Write as _;
+
+/// Nothing was changed.
+pub(crate) fn planned(body: Restore, names: &[Name], unusable: &[String]) -> Outcome<Restore> {
+    let plans: Vec<String> = body
+        .databases
+        .iter()
+        .map(|entry| {
+            format!(
+                "{} over {}, as it was at {:.0} ({} in {})",
+                entry.source,
+                entry.restored_to,
+                entry.snapshot_at,
+                count(rows(entry), "row"),
+                count(entry.tables.len() as u64, "table")
+            )
+        })
+        .collect();
+    let subject = body.subject.clone();
+    let message = format!("would restore {}; nothing was changed", plans.join(", and "));
+    let mut outcome = Outcome::new(Reason::RestorePlanned, message, body)
+        .hint("everything written since then would be lost to the live database, which would be kept under another name")
+        .hint("stop the programs that use it first")
+        .hint(format!("to do it: db-restore --deployment {subject} {}", selection(names)));
+    for why in unusable.iter().take(3) {
+        outcome = outcome.hint(format!("not offered: {why}"));
+    }
+    outcome
+}
+
+fn selection(names: &[Name]) -> String {
+    let databases: Vec<String> = names.iter().map(|name| format!("--database {name}")).collect();
+    format!("{} {}", databases.join(" "), flags(names))
+}
+
+/// Everything stands beside the live databases.
+pub(crate) fn beside(body: Restore) -> Outcome<Restore> {
+    let places: Vec<&str> = body.databases.iter().map(|entry| entry.restored_to.as_str()).collect();
+    let message =
+        format!("restored beside the live database: {}; nothing else was changed", places.join(", "));
+    Outcome::new(Reason::Restored, message, body)
+}
+
+/// Everything took its place.
+pub(crate) fn restored(body: Restore) -> Outcome<Restore> {
+    let names: Vec<Name> = body.databases.iter().map(|entry| entry.database.clone()).collect();
+    let since = body.databases.iter().map(|entry| entry.snapshot_at).min();
+    let since = since.map(|at| format!(", as it was at {at:.0}")).unwrap_or_default();
+    let kept: Vec<&str> = body.databases.iter().filter_map(|entry| entry.kept.as_deref()).collect();
+    let kept = if kept.is_empty() {
+        String::new()
+    } else {
+        format!("; what was live is kept as {}", kept.join(" and "))
+    };
+    let message = format!("restored {} from the backup of {}{since}{kept}", list(&names), body.subject);
+    Outcome::new(Reason::Restored, message, body)
+}
+
+fn rows(entry: &DatabaseRestore) -> u64 {
+    entry.tables.iter().map(|table| table.rows).sum()
+}
+
+/// The outputs.
+pub(crate) fn outputs(body: &Restore) -> Vec<(&'static str, String)> {
+    let done = body.databases.iter().filter(|_| !body.dry_run);
+    let restored: Vec<&str> = done.clone().map(|entry| entry.restored_to.as_str()).collect();
+    let kept: Vec<&str> = done.filter_map(|entry| entry.kept.as_deref()).collect();
+    vec![
+        ("subject", body.subject.to_string()),
+        ("restored-to", restored.join("\n")),
+        ("kept", kept.join("\n")),
+    ]
+}
+
+/// The part of the job summary.
+pub(crate) fn summary(body: &Restore) -> String {
+    let mut text = String::from(
+        "\n| database | as it was at | rows | restored to | before kept as |\n|---|---|---|---|---|\n",
+    );
+    for entry in &body.databases {
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "| {} | {:.0} | {} | {} | {} |",
+            entry.database,
+            entry.snapshot_at,
+            rows(entry),
+            markdown_escape(&entry.restored_to),
+            markdown_escape(entry.kept.as_deref().unwrap_or_default())
+        );
+    }
+    text
+}
+
+/// `1 row`, `2 rows`.
+fn count(number: u64, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}

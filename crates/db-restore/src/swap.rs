@@ -1,0 +1,84 @@
+//! Puts what was restored in the places of the live databases.
+
+use crate::Job;
+use crate::beside::discard;
+use kit_contract::Reason;
+use kit_contract::body::Restore;
+use kit_core::StepError;
+use kit_database::{Beside, DatabaseError};
+use kit_step::StepContext;
+
+/// Swaps one after the other. Gives what a person should know although all went well.
+///
+/// Until the first swap an error means that nothing was changed; after it, that the databases are of
+/// different times, which only a human can judge.
+pub(crate) async fn swap_all(
+    cx: &StepContext<Restore>,
+    jobs: &[Job],
+    ready: &[Beside],
+    body: &mut Restore,
+) -> Result<Vec<String>, StepError> {
+    let mut warnings = Vec::new();
+    for (index, (job, beside)) in jobs.iter().zip(ready).enumerate() {
+        cx.in_danger(
+            format!("{} was being exchanged for what was restored", job.database.display()),
+            format!(
+                "look at {0} and at {1}: if the former is missing, rename {1} to it; the one that was live is kept \
+                 beside it as ….before-{2}",
+                job.database.display(),
+                beside.name,
+                beside.id
+            ),
+        );
+        let swapped = match job.database.swap(cx.context(), beside).await {
+            Ok(swapped) => swapped,
+            // The danger stays: it says what to do.
+            Err(error @ DatabaseError::Stuck { .. }) => return Err(error.into()),
+            Err(error) => {
+                cx.out_of_danger();
+                discard(
+                    cx.context(),
+                    jobs.get(index..).unwrap_or_default(),
+                    ready.get(index..).unwrap_or_default(),
+                )
+                .await;
+                return Err(not_swapped(jobs, index, error.into(), body));
+            }
+        };
+        cx.out_of_danger();
+        if let Some(entry) = body.databases.get_mut(index) {
+            entry.kept.clone_from(&swapped.kept);
+            entry.swapped = true;
+        }
+        cx.save(body.clone());
+        warnings.extend(swapped.warnings);
+    }
+    Ok(warnings)
+}
+
+/// One of them could not be swapped; those before it were.
+fn not_swapped(jobs: &[Job], index: usize, error: StepError, body: &Restore) -> StepError {
+    let names = |jobs: &[Job]| jobs.iter().map(|job| job.name.as_str()).collect::<Vec<_>>().join(" and ");
+    let before = jobs.get(..index).unwrap_or_default();
+    if before.is_empty() {
+        return error.hint("nothing was changed: the live database is where it was");
+    }
+    let rest = jobs.get(index..).unwrap_or_default();
+    let mut stuck = StepError::new(
+        Reason::LeftChanged,
+        format!("{} was restored, {} was not: {}", names(before), names(rest), error.chain()),
+    );
+    let again: Vec<String> =
+        rest.iter().map(|job| format!("--database {0} --confirm {0}", job.name)).collect();
+    stuck = stuck.hint(format!(
+        "restore the rest with db-restore --deployment {} {}, or put back what is kept",
+        body.subject,
+        again.join(" ")
+    ));
+    for entry in body.databases.iter().filter(|entry| entry.swapped) {
+        if let Some(kept) = &entry.kept {
+            stuck = stuck.hint(format!("{} before it was restored: {kept}", entry.database));
+        }
+    }
+    error.hints.into_iter().fold(stuck, StepError::hint)
+}

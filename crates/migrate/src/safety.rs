@@ -1,0 +1,93 @@
+//! Is there a way back? The backup as its artifact claims it and as the store confirms it.
+
+use crate::policy::{Rules, disagreements, judge};
+use kit_contract::body::{Backup, DatabaseBackup};
+use kit_contract::{ArtifactKind, ArtifactName, DeploymentId, Name, Reason};
+use kit_core::StepError;
+use kit_step::ToolContext;
+use kit_store::{Key, Layout, Store};
+use std::sync::Arc;
+
+/// The part of the store that belongs to this app and environment.
+pub(crate) struct Place {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) layout: Layout,
+}
+
+impl Place {
+    /// Opens the store of flag or configuration.
+    pub(crate) async fn open(store: Option<&str>, cx: &ToolContext) -> Result<Self, StepError> {
+        let config = &cx.config().store;
+        let url = store.unwrap_or(&config.url);
+        let store = kit_store::open(url, config.persistent, &cx.env, &cx.resolve(""), &[]).await?;
+        let identity = cx.identity();
+        Ok(Self { store, layout: Layout::new(identity.app, identity.environment) })
+    }
+}
+
+/// Refuses unless each of these databases has a finished, proved, fresh backup of this deployment.
+pub(crate) async fn check(databases: &[&Name], place: &Place, cx: &ToolContext) -> Result<(), StepError> {
+    let config = &cx.config().backup;
+    let rules = Rules { required: config.required_proof.level(), max_age: config.max_age };
+    let name = ArtifactName::only(ArtifactKind::Backup);
+    let artifact = match cx.read_if_there::<Backup>(&name)? {
+        Some(_) => Some(cx.read_go::<Backup>(&name)?),
+        None => None,
+    };
+    let backup = artifact.and_then(|artifact| artifact.body);
+    let entries = judge(databases, backup.as_ref(), rules, cx.clock.now())
+        .map_err(|refusal| refusal.into_error(rules))?;
+    let id = cx.identity().deployment_id;
+    for claimed in entries {
+        confirm(claimed, place, &id).await?;
+    }
+    Ok(())
+}
+
+/// Compares the claim with the metadata in the store, which is what db-restore would go by.
+async fn confirm(claimed: &DatabaseBackup, place: &Place, id: &DeploymentId) -> Result<(), StepError> {
+    let name = &claimed.database;
+    let tampered = |what: String| {
+        Err(StepError::new(Reason::ArtifactTampered, what)
+            .hint("find out who changed it before anything else; then run db-backup again"))
+    };
+    let ours = [place.layout.backup_metadata(id, None), place.layout.backup_metadata(id, Some(name))];
+    let Some(metadata) = ours.iter().find(|key| key.as_str() == claimed.metadata_key) else {
+        return tampered(format!(
+            "backup.json names {} for {name}, which is not of this deployment",
+            claimed.metadata_key
+        ));
+    };
+    let Some(object) = place.store.get(metadata).await? else {
+        return Err(gone(format!("the store has no {metadata}, so the backup of {name} is none")));
+    };
+    let Ok(stored) = serde_json::from_slice::<DatabaseBackup>(&object.bytes) else {
+        return tampered(format!("{metadata} in the store cannot be read"));
+    };
+    let wrong = disagreements(claimed, &stored);
+    if !wrong.is_empty() {
+        return tampered(format!(
+            "backup.json and {metadata} in the store do not agree about {name}: {}",
+            wrong.join(", ")
+        ));
+    }
+    let Ok(key) = claimed.key.parse::<Key>() else {
+        return tampered(format!("the backup of {name} has a key that is none"));
+    };
+    match place.store.head(&key).await? {
+        Some(found) if found.size_bytes == claimed.size_bytes => Ok(()),
+        Some(found) => Err(StepError::new(
+            Reason::BackupMismatch,
+            format!(
+                "{key} in the store has {} bytes, not the {} that were proved",
+                found.size_bytes, claimed.size_bytes
+            ),
+        )),
+        None => Err(gone(format!("{key} is gone from the store"))),
+    }
+}
+
+fn gone(message: String) -> StepError {
+    StepError::new(Reason::BackupRequired, message)
+        .hint("run db-backup again; if it says that the backup is gone, find out who removed it")
+}
