@@ -7,11 +7,9 @@
 #![warn(missing_docs)]
 
 mod args;
-mod gunzip;
 mod one;
 mod place;
 mod produce;
-mod progress;
 mod proof;
 mod read_back;
 mod report;

@@ -1,7 +1,6 @@
 //! One database: make its backup and prove it, or prove the one that an earlier run made.
 
 use crate::args::Target;
-use crate::gunzip::Read;
 use crate::place::{Place, Slot};
 use crate::proof::{broken_promises, differences};
 use crate::read_back::{NotRestored, read_back};
@@ -9,6 +8,7 @@ use crate::upload::upload;
 use kit_contract::Reason;
 use kit_contract::body::{DatabaseBackup, Proof};
 use kit_core::{Context, StepError};
+use kit_database::gunzip::Read;
 use kit_database::{Database, Depth};
 use std::path::Path;
 

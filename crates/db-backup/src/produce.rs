@@ -4,10 +4,10 @@
 //! explicitly, after the database has confirmed that the dump is complete; a stream that just stops is an
 //! error to its reader.
 
-use crate::progress::Progress;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use kit_contract::{Reason, Sha256};
+use kit_core::Progress;
 use kit_core::{Context, ResultExt as _, StepError};
 use kit_database::{Dump, DumpReport};
 use sha2::Digest as _;

@@ -1,10 +1,10 @@
 //! What a restore proves. Pure.
 
-use crate::gunzip::Read;
 use crate::read_back::Restored;
 use kit_contract::Reason;
 use kit_contract::body::{DatabaseBackup, Proof, TableRows};
 use kit_database::Inspection;
+use kit_database::gunzip::Read;
 
 /// The reason of a step whose weakest backup reached this level.
 pub(crate) const fn reason(proof: Proof) -> Reason {

@@ -1,10 +1,10 @@
 //! The test of a backup: read it back from the store, restore all of it, look at what came.
 
-use crate::gunzip::{Fault, Gunzip, Read};
 use crate::place::{Place, Slot};
-use crate::progress::Progress;
 use kit_contract::{Name, Reason};
+use kit_core::Progress;
 use kit_core::{Context, StepError};
+use kit_database::gunzip::{Fault, Gunzip, Read};
 use kit_database::{Database, DatabaseError, Depth, Inspection};
 use std::path::Path;
 

@@ -1,8 +1,8 @@
 //! The backups for people and for later steps.
 
-use crate::progress::size;
 use crate::proof::reason;
 use kit_contract::body::{Backup, DatabaseBackup};
+use kit_core::size_text as size;
 use kit_step::{Outcome, markdown_escape};
 use std::fmt::Write as _;
 

@@ -2,8 +2,8 @@
 
 use crate::place::{Place, Slot};
 use crate::produce::{Pieces, Produced, produce};
-use crate::progress::Progress;
 use kit_contract::{Name, Reason};
+use kit_core::Progress;
 use kit_core::{Context, ResultExt as _, StepError};
 use kit_database::Dump;
 use kit_store::Uploaded;

@@ -2,11 +2,11 @@
 
 use crate::Job;
 use crate::catalogue::object_key;
-use crate::gunzip::{Fault, Gunzip};
 use crate::judge::{other_bytes, other_content};
-use crate::progress::Progress;
 use kit_contract::Reason;
+use kit_core::Progress;
 use kit_core::{Context, StepError};
+use kit_database::gunzip::{Fault, Gunzip};
 use kit_database::{Beside, DatabaseError, Depth};
 use kit_store::Store;
 

@@ -1,8 +1,8 @@
 //! Did the right thing come back? Pure.
 
-use crate::gunzip::Read;
 use kit_contract::body::{DatabaseBackup, TableRows};
 use kit_database::Inspection;
+use kit_database::gunzip::Read;
 
 /// How the bytes that came differ from those that the metadata vouches for.
 pub(crate) fn other_bytes(promised: &DatabaseBackup, read: &Read) -> Option<String> {

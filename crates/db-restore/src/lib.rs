@@ -10,9 +10,7 @@ mod args;
 mod beside;
 mod catalogue;
 mod consent;
-mod gunzip;
 mod judge;
-mod progress;
 mod report;
 mod swap;
 

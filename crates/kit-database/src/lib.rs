@@ -9,6 +9,7 @@
 
 mod database;
 mod error;
+pub mod gunzip;
 mod inspection;
 mod migration;
 mod open;

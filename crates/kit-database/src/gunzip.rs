@@ -1,21 +1,23 @@
 //! A stored backup as it comes back: inflated, with a digest on either side of the inflation.
 
-use crate::progress::Progress;
 use flate2::write::MultiGzDecoder;
 use kit_contract::Sha256;
-use kit_store::ByteReader;
+use kit_core::Progress;
 use sha2::Digest as _;
 use std::io::{Error, ErrorKind, Write as _};
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll, ready};
 use tokio::io::{AsyncRead, ReadBuf};
 
+/// The compressed bytes as they come.
+pub type ByteReader = Box<dyn AsyncRead + Send + Unpin>;
+
 /// Inflated at once; deflate grows at most about a thousandfold, which bounds the memory.
 const PIECE_BYTES: usize = 16 * 1024;
 
 /// Why a stored backup could not be read to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// It came, and it is broken.
     Content(String),
     /// It did not come: the store failed.
@@ -24,15 +26,19 @@ pub(crate) enum Fault {
 
 /// Digests and sizes of what was read to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Read {
-    pub(crate) sha256: Sha256,
-    pub(crate) size_bytes: u64,
-    pub(crate) uncompressed_sha256: Sha256,
-    pub(crate) uncompressed_bytes: u64,
+pub struct Read {
+    /// Of the compressed bytes.
+    pub sha256: Sha256,
+    /// Of the compressed bytes.
+    pub size_bytes: u64,
+    /// Of what came out.
+    pub uncompressed_sha256: Sha256,
+    /// Of what came out.
+    pub uncompressed_bytes: u64,
 }
 
 /// Inflates what a store gives.
-pub(crate) struct Gunzip {
+pub struct Gunzip {
     source: ByteReader,
     decoder: MultiGzDecoder<Vec<u8>>,
     input: Vec<u8>,
@@ -64,7 +70,7 @@ impl Counter {
 
 impl Gunzip {
     /// Nothing is read yet.
-    pub(crate) fn new(source: ByteReader, progress: Progress) -> Self {
+    pub fn new(source: ByteReader, progress: Progress) -> Self {
         Self {
             source,
             decoder: MultiGzDecoder::new(Vec::new()),
@@ -80,7 +86,7 @@ impl Gunzip {
     }
 
     /// Digests and sizes, once it was read to its end.
-    pub(crate) fn read(&self) -> Option<Read> {
+    pub fn read(&self) -> Option<Read> {
         self.ended.then(|| Read {
             sha256: self.packed.digest(),
             size_bytes: self.packed.bytes,
@@ -90,7 +96,7 @@ impl Gunzip {
     }
 
     /// Why reading failed, if it did.
-    pub(crate) fn fault(&self) -> Option<&Fault> {
+    pub fn fault(&self) -> Option<&Fault> {
         self.fault.as_ref()
     }
 

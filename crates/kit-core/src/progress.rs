@@ -1,13 +1,13 @@
 //! A line now and then about how far it is.
 
-use kit_core::Context;
+use crate::Context;
 use std::time::Duration;
 
 /// Longest silence while bytes are moved.
 const EVERY: Duration = Duration::from_secs(5);
 
 /// Counts bytes and says so at a sensible pace.
-pub(crate) struct Progress {
+pub struct Progress {
     cx: Context,
     what: String,
     started: Duration,
@@ -19,13 +19,13 @@ pub(crate) struct Progress {
 
 impl Progress {
     /// `what` is done from now on, for example `main: copying`.
-    pub(crate) fn new(cx: &Context, what: String, total_bytes: Option<u64>) -> Self {
+    pub fn new(cx: &Context, what: String, total_bytes: Option<u64>) -> Self {
         let now = cx.clock.elapsed();
         Self { cx: cx.clone(), what, started: now, said: now, bytes: 0, total_bytes }
     }
 
     /// More was moved.
-    pub(crate) fn advance(&mut self, bytes: usize) {
+    pub fn advance(&mut self, bytes: usize) {
         self.bytes += bytes as u64;
         let now = self.cx.clock.elapsed();
         if now.saturating_sub(self.said) < EVERY {
@@ -38,13 +38,13 @@ impl Progress {
 }
 
 fn line(what: &str, bytes: u64, total_bytes: Option<u64>, took: Duration) -> String {
-    let of = total_bytes.map(|total| format!(" of {}", size(total))).unwrap_or_default();
+    let of = total_bytes.map(|total| format!(" of {}", size_text(total))).unwrap_or_default();
     let per_second = (bytes as f64 / took.as_secs_f64().max(0.001)) as u64;
-    format!("  {what}: {}{of}, {}/s", size(bytes), size(per_second))
+    format!("  {what}: {}{of}, {}/s", size_text(bytes), size_text(per_second))
 }
 
 /// A size for people, in powers of 1024.
-pub(crate) fn size(bytes: u64) -> String {
+pub fn size_text(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     if bytes < 1024 {
         return format!("{bytes} B");
@@ -61,7 +61,7 @@ pub(crate) fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kit_core::Env;
+    use crate::Env;
 
     #[test]
     fn sizes() {
@@ -74,7 +74,7 @@ mod tests {
             (3 << 50, "3.0 PiB"),
             (u64::MAX, "16384.0 PiB"),
         ] {
-            assert_eq!(size(bytes), expected);
+            assert_eq!(size_text(bytes), expected);
         }
     }
 
