@@ -13,7 +13,7 @@ pub struct IdentityError {
 
 /// Identifies one deployment for ever: `[a-z0-9][a-z0-9-]{7,62}`.
 ///
-/// Ids made by `validate-tag` are `<unix seconds>-<short sha>`; standalone runs get `local-…`.
+/// Ids made by `validate-tag` are `<unix seconds>-<short sha>-<random>`; standalone runs get `local-…`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct DeploymentId(String);

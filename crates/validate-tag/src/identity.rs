@@ -16,18 +16,19 @@ pub(crate) enum Id {
 }
 
 /// Settles the id. `given`: somebody named it. `earlier`: what this step wrote before under the id
-/// that `ours` now has.
+/// that `ours` now has. `fresh`: random, because two runs of one tag may start in the same second.
 pub(crate) fn settle(
     deployment: &Deployment,
     ours: &Identity,
     given: bool,
     earlier: Option<&Artifact<Deployment>>,
     now_s: i64,
+    fresh: &str,
 ) -> Result<Id, StepError> {
     let sha = short(&deployment.commit.sha);
     // A run that never got as far as a release has bound its id to none.
     let Some((earlier, before)) = earlier.and_then(|earlier| Some((earlier, earlier.body.as_ref()?))) else {
-        return Ok(if given { Id::Keep } else { Id::Make(format!("{now_s}-{sha}")) });
+        return Ok(if given { Id::Keep } else { Id::Make(format!("{now_s}-{sha}-{fresh}")) });
     };
     let same = before.tag == deployment.tag
         && before.commit.sha == deployment.commit.sha
@@ -85,7 +86,7 @@ mod tests {
             deployment_id: "1763712000-aaaaaaa".parse().unwrap(),
             standalone: false,
         };
-        let made = Ok(Id::Make("1763712999-aaaaaaa".to_owned()));
+        let made = Ok(Id::Make("1763712999-aaaaaaa-0f0f".to_owned()));
         let foreign = Err(Reason::ArtifactForeign);
         for (given, before, wanted) in [
             (false, None, made.clone()),
@@ -100,7 +101,7 @@ mod tests {
             (false, Some(earlier("blog", deployment("v1.0.0", "a"))), foreign),
         ] {
             let now: Deployment = serde_json::from_value(deployment("v1.0.0", "a")).unwrap();
-            let settled = settle(&now, &ours, given, before.as_ref(), 1_763_712_999);
+            let settled = settle(&now, &ours, given, before.as_ref(), 1_763_712_999, "0f0f");
             assert_eq!(settled.map_err(|error| error.reason), wanted, "{given} {before:?}");
         }
     }

@@ -18,7 +18,7 @@ use identity::Id;
 use kit_contract::body::{Deployment, ServiceVersion};
 use kit_contract::config::{Config, Prereleases, Span};
 use kit_contract::{Artifact, Reason};
-use kit_core::{ResultExt as _, StepError};
+use kit_core::{ResultExt as _, StepError, random_hex};
 use kit_step::{
     CommandSpec, Example, IdentityRule, Outcome, OutputSpec, Program, Step, StepContext, markdown_escape,
 };
@@ -104,7 +104,9 @@ impl Step for ValidateTag {
                 .or_reason(Reason::InternalError, "the configuration has no digest")?,
         };
         let now_s = cx.clock.now().as_second();
-        let id = identity::settle(&deployment, &cx.identity(), args.given.0, earlier.as_ref(), now_s)?;
+        let fresh = random_hex(2).or_reason(Reason::InternalError, "there is no randomness")?;
+        let id =
+            identity::settle(&deployment, &cx.identity(), args.given.0, earlier.as_ref(), now_s, &fresh)?;
         if let Id::Make(id) = id {
             cx.adopt_id(&id)?;
         }

@@ -120,7 +120,7 @@ fn an_annotated_release_on_main() {
     assert_eq!(body["services"][1], serde_json::json!({"name": "web", "version": "1.0.0"}));
     assert_eq!(body["config_sha256"].as_str().unwrap().len(), 64);
     assert_eq!(ran.artifact["standalone"], false);
-    assert!(ran.id().ends_with(&sha[..7]), "{}", ran.id());
+    assert!(ran.id().contains(&format!("-{}-", &sha[..7])), "{}", ran.id());
     let outputs =
         ["version", "tag", "sha", "prerelease", "kind", "deployment-id"].map(|name| ran.output(name));
     let id = Some(ran.id());

@@ -17,6 +17,10 @@ pub(crate) fn files(programs: &[ProgramDescription]) -> Vec<(String, String)> {
     ];
     for program in programs {
         files.push((format!("docs/reference/{}.md", program.name), steps::page(program)));
+        for command in &program.commands {
+            let name = command.full_name.replace(' ', "-");
+            files.push((format!("docs/reference/help/{name}.txt"), format!("{}\n", command.help.trim_end())));
+        }
     }
     for schema in kit_contract::schemas() {
         let json = format!("{:#}\n", schema.json);
@@ -32,7 +36,7 @@ pub(super) const GENERATED: &str =
 fn index(programs: &[ProgramDescription]) -> String {
     let mut text = format!(
         "{GENERATED}\n# Reference\n\n- [Exit codes](exit-codes.md)\n- [Reasons](reasons.md)\n\
-         - [Artifacts](artifacts.md)\n- [Pipeline](pipeline.md)\n- [JSON Schemas](../../schemas)\n\n\
+         - [Artifacts](artifacts.md)\n- [Pipeline](pipeline.md)\n- [Help pages](help)\n- [JSON Schemas](../../schemas)\n\n\
          | program | what it does |\n|---|---|\n"
     );
     for program in programs {

@@ -16,11 +16,12 @@ fn section(command: &CommandDescription) -> String {
     for (what, line) in &command.examples {
         text.push_str(&format!("\n```sh\n# {what}\n{line}\n```\n"));
     }
-    if let Some(file) = &command.writes {
-        text.push_str(&format!("\nWrites `{file}`."));
-    }
+    let writes = match &command.writes {
+        Some(file) => format!("Writes `{file}`."),
+        None => "Prints data and writes no artifact.".to_owned(),
+    };
     text.push_str(&format!(
-        " A second run for the same deployment: {}. Deadline unless given: {}.\n",
+        "\n{writes} A second run for the same deployment: {}. Deadline unless given: {}.\n",
         command.rerun, command.deadline
     ));
     if !command.reads.is_empty() {

@@ -113,20 +113,24 @@ impl<'a> Invoker<'a> {
             .stdout(Stdout::Log)
             .run(cx)
             .await;
-        match ran {
+        // What a step that left no result counts as.
+        let unfinished = match ran {
             // A step that says no exits with a code other than 0; its artifact says why.
-            Ok(_) | Err(ExecError::Failed { .. } | ExecError::Cancelled { .. }) => {}
+            Ok(_) | Err(ExecError::Failed { .. }) => Reason::Unfinished,
+            // A step that has only just started may die of the signal that it is to obey.
+            Err(error @ ExecError::Cancelled { .. }) => error.reason(),
             Err(error) => return Err(error.into()),
-        }
+        };
         if self.digest(artifact)? == before {
             // It ended without writing anything: whatever its exit code says, it has failed.
-            return Ok(Reason::Unfinished);
+            return Ok(unfinished);
         }
-        let found = self.peek(artifact)?;
-        let reason = found.map_or(Reason::Unfinished, |found| {
-            if found.is_go() || found.reason.exit_code() != 0 { found.reason } else { Reason::Unrecognised }
-        });
-        Ok(reason)
+        Ok(match self.peek(artifact)? {
+            None => unfinished,
+            Some(found) if found.reason == Reason::Unfinished => unfinished,
+            Some(found) if found.is_go() || found.reason.exit_code() != 0 => found.reason,
+            Some(_) => Reason::Unrecognised,
+        })
     }
 
     /// The deployment, once `validate-tag` has made it.

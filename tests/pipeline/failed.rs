@@ -1,0 +1,135 @@
+//! What fails on the way: the right continuation, and a record that says what happened.
+
+use crate::shop::Shop;
+
+#[test]
+fn a_bad_canary_is_withdrawn_and_its_version_marked() {
+    let shop = Shop::with(|config| config, "30");
+    let ran = shop.deploy();
+    assert_eq!(ran.code, Some(10), "{}\n{}", ran.stdout, ran.stderr);
+    shop.assert_serves("1.4.0");
+    shop.assert_closed();
+    assert_eq!(shop.recorded(), "rolled_back");
+    assert!(
+        shop.reason("gate-canary").ends_with("_exceeded") || shop.reason("gate-canary") == "total_outage"
+    );
+    assert_eq!(shop.reason("rollout-abort"), "withdrawn");
+    assert_eq!(shop.reason("rollout-progressive"), "missing", "no second stage after a bad verdict");
+    assert!(shop.status()["state"]["bad_versions"]["2.0.0"].is_string());
+    assert_eq!(shop.applied_migrations(), 2, "an expanding migration stays");
+}
+
+#[test]
+fn a_gate_that_sees_nothing_withdraws_without_calling_the_version_bad() {
+    // Nobody listens there, for either arm.
+    let shop = Shop::open();
+    let config = shop.sandbox.read("deploy.toml");
+    let nowhere = |line: &str| {
+        if line.starts_with("url = ") && (line.contains("/products") || line.contains("/summary")) {
+            "url = \"http://127.0.0.1:9/nowhere\"".to_owned()
+        } else {
+            line.to_owned()
+        }
+    };
+    shop.sandbox.write("deploy.toml", config.lines().map(nowhere).collect::<Vec<_>>().join("\n"));
+    let ran = shop.deploy();
+    assert_eq!(ran.code, Some(11), "{}\n{}", ran.stdout, ran.stderr);
+    assert_eq!(shop.reason("gate-canary"), "no_data");
+    assert_eq!(shop.recorded(), "inconclusive");
+    shop.assert_serves("1.4.0");
+    shop.assert_closed();
+    assert_eq!(shop.status()["state"]["bad_versions"], serde_json::json!({}), "unknown is not bad");
+}
+
+#[test]
+fn a_failing_migration_stops_before_any_traffic() {
+    let shop = Shop::open();
+    shop.sandbox
+        .write("migrations/20260301000000_broken.sql", "CREATE TABLE half (id INTEGER);\nSELECT no_such;\n");
+    let ran = shop.deploy();
+    assert_eq!(ran.code, Some(10), "{}\n{}", ran.stdout, ran.stderr);
+    assert_eq!(shop.reason("migration"), "migration_failed");
+    assert_eq!(shop.reason("rollout-canary"), "missing");
+    assert_eq!(shop.recorded(), "failed");
+    assert_eq!(shop.applied_migrations(), 2, "the one before it stays, the broken one left nothing");
+    shop.assert_serves("1.4.0");
+    shop.assert_closed();
+}
+
+#[test]
+fn a_failing_smoke_test_takes_the_release_back_at_100_percent() {
+    let shop = Shop::with(
+        |config| {
+            config
+                .replace("\"$.status\" = \"healthy\"", "\"$.status\" = \"splendid\"")
+                .replace("deadline = \"20s\"", "deadline = \"1s\"")
+        },
+        "0",
+    );
+    let ran = shop.deploy();
+    assert_eq!(ran.code, Some(10), "{}\n{}", ran.stdout, ran.stderr);
+    assert_eq!(shop.reason("gate-full"), "promoted");
+    assert_eq!(shop.reason("smoke"), "smoke_failed");
+    assert_eq!(shop.recorded(), "rolled_back");
+    assert_eq!(shop.reason("rollout-promote"), "missing");
+    shop.assert_serves("1.4.0");
+    shop.assert_closed();
+}
+
+#[test]
+fn a_stop_request_is_obeyed_in_the_middle_of_a_stage() {
+    let shop = Shop::with(|config| config.replace("duration = \"800ms\"", "duration = \"60s\""), "0");
+    let deploy = shop.start_kit(&["deploy", "v2.0.0", "--artifacts", "artifacts"]);
+    deploy.wait_for_line("canary-gate");
+    let asked = shop.run(&["stop", "--reason", "wrong version"]);
+    assert_eq!(asked.code, Some(0), "{}", asked.stderr);
+    let ran = deploy.wait();
+    assert_eq!(ran.code, Some(10), "{}\n{}", ran.stdout, ran.stderr);
+    assert_eq!(shop.reason("gate-canary"), "stop_requested");
+    assert_eq!(shop.recorded(), "rolled_back");
+    shop.assert_serves("1.4.0");
+    shop.assert_closed();
+    assert_eq!(
+        shop.status()["stop_requests"],
+        serde_json::json!([]),
+        "a request does not outlive its deploy"
+    );
+}
+
+#[test]
+fn an_interrupted_deploy_withdraws_closes_and_ends() {
+    let shop = Shop::with(|config| config.replace("duration = \"800ms\"", "duration = \"60s\""), "0");
+    let deploy = shop.start_kit(&["deploy", "v2.0.0", "--artifacts", "artifacts"]);
+    deploy.wait_for_line("canary-gate");
+    deploy.signal(kit_testing::Signal::INT);
+    let ran = deploy.wait();
+    assert_eq!(ran.code, Some(130), "{}\n{}", ran.stdout, ran.stderr);
+    shop.assert_serves("1.4.0");
+    shop.assert_closed();
+}
+
+#[test]
+fn a_tampered_backup_stops_the_migration() {
+    let shop = Shop::open();
+    let folder = ["--artifacts", "artifacts"];
+    for args in [
+        &["validate-tag", "--tag", "v2.0.0"][..],
+        &["preflight"],
+        &["deploy-record", "begin"],
+        &["db-backup"],
+    ] {
+        let ran = shop.run(&args.iter().chain(&folder).copied().collect::<Vec<_>>());
+        assert_eq!(ran.code, Some(0), "{args:?}: {}", ran.stderr);
+    }
+    let backup = shop.sandbox.read("artifacts/backup.json");
+    for (damage, code) in [
+        (backup.replace("\"proof\": \"full\"", "\"proof\": \"stream\""), Some(10)),
+        (backup[..backup.len() / 2].to_owned(), Some(3)),
+        (backup.replace("\"app\": \"storefront\"", "\"app\": \"blog\""), Some(3)),
+    ] {
+        shop.sandbox.write("artifacts/backup.json", damage);
+        let ran = shop.run(&["migrate", "--artifacts", "artifacts"]);
+        assert_eq!(ran.code, code, "{}", ran.stderr);
+        assert_eq!(shop.applied_migrations(), 1);
+    }
+}
