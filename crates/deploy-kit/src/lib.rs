@@ -22,6 +22,7 @@ pub fn steps() -> Vec<Program> {
         deploy_record::program(),
         rollback::program(),
         db_restore::program(),
+        notify::program(),
     ]
 }
 

@@ -73,6 +73,9 @@ impl Program {
             .version(finish::tool_info().version)
             .subcommand_required(true)
             .arg_required_else_help(true);
+        for (name, about) in &self.foreign {
+            parser = parser.subcommand(clap::Command::new(name.clone()).about(about.clone()));
+        }
         for command in self.commands() {
             let spec = command.spec();
             parser =

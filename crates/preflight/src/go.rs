@@ -1,50 +1,33 @@
-//! `preflight`: go or no-go.
+//! `preflight`: go or no-go before anything is touched.
 
-use crate::check::{run_all, word};
-use crate::checks;
-use crate::memory::{Memory, StoreArgs};
-use crate::verdict::{OverrideArgs, overrides, verdict};
-use kit_contract::body::{CheckOutcome, CheckResult, Preflight};
+use crate::args::Args;
+use crate::world::{self, World};
+use crate::{checks, overrides, report, run, verdict};
+use kit_contract::body::Preflight;
 use kit_contract::config::Span;
-use kit_contract::{Artifact, ArtifactKind};
+use kit_contract::{Artifact, ArtifactKind, Reason};
 use kit_core::StepError;
-use kit_step::{
-    CommandSpec, Example, IdentityRule, Outcome, OutputSpec, ReadSpec, Step, StepContext, markdown_escape,
-};
-
-/// The inputs.
-#[derive(clap::Args)]
-pub(crate) struct Args {
-    #[command(flatten)]
-    store: StoreArgs,
-    #[command(flatten)]
-    overrides: OverrideArgs,
-}
+use kit_step::{CommandSpec, Example, IdentityRule, Outcome, ReadSpec, Step, StepContext};
 
 /// `preflight`.
 pub(crate) struct Go;
-
-/// The outputs of both commands.
-pub(crate) const OUTPUTS: &[OutputSpec] = &[
-    OutputSpec { name: "passed", help: "How many checks passed" },
-    OutputSpec { name: "failed", help: "The checks that failed or could not be asked, separated by commas" },
-];
 
 impl Step for Go {
     type Args = Args;
     type Body = Preflight;
     const SPEC: CommandSpec = CommandSpec {
         command: None,
-        about: "Asks everything that can be asked without changing anything",
-        details: "Are the secrets there and well-formed, do addresses and databases answer, is the store usable, is \
-                  the lock free, is the version not marked bad? All checks run side by side and none stops the \
-                  others. A check that could not ask is not a pass: without a failure the step then ends \
-                  inconclusive. A check can be overridden with a reason, which the record keeps.",
+        about: "Asks everything that can be asked before anything is touched",
+        details: "Every secret that deploy.toml names is there and well-formed; endpoints, services and databases \
+                  answer; the store keeps its conditions; nobody else deploys; the chain is whole; the version is \
+                  not marked bad; nobody asked to stop. All checks run side by side, 15 s each, and none stops \
+                  the others. What could not be asked is never healthy. A check can be overridden with a reason, \
+                  which the record keeps open; lock_free and store_usable cannot.",
         examples: &[
-            Example { what: "Go or no-go?", line: "preflight" },
+            Example { what: "May we deploy?", line: "preflight" },
             Example {
-                what: "Go although one address is known to be down",
-                line: "preflight --override endpoint_reachable:1 --override-reason \"moved next week\"",
+                what: "Deploy although a service is down",
+                line: "preflight --override endpoint_reachable:web --override-reason \"this release repairs it\"",
             },
         ],
         reads: &[ReadSpec {
@@ -53,59 +36,34 @@ impl Step for Go {
             what_for: "the version; required inside a deployment",
         }],
         qualifier: None,
-        outputs: OUTPUTS,
+        outputs: report::OUTPUTS,
         secrets: &[],
         identity: IdentityRule::Joins,
         rerun: "asks everything again",
-        deadline: Span::from_secs(5 * 60),
+        deadline: Span::from_secs(2 * 60),
     };
 
     async fn run(args: Args, cx: StepContext<Preflight>) -> Result<Outcome<Preflight>, StepError> {
-        let deployment = cx.deployment()?.and_then(|artifact| artifact.body);
-        let memory = Memory::open(&args.store, &cx).await;
-        let mut all = checks::secrets(&cx);
-        all.extend(checks::endpoints(&cx));
-        all.extend(checks::databases(&cx));
-        all.push(checks::opened(&memory));
-        if let Ok(memory) = &memory {
-            all.extend(checks::memory(&cx, memory, deployment.as_ref()));
+        let deployment = world::deployment(&cx)?;
+        let world = World::new((*cx).clone(), deployment, args.store.as_deref());
+        let checks = checks::before_anything(&world);
+        let ids: Vec<String> = checks.iter().map(|check| check.id.clone()).collect();
+        let asked = overrides::asked(&args, &ids, cx.run_info().actor.as_deref())?;
+        let results = run::all(&cx, checks).await;
+        let verdict = verdict::judge(&results, &asked);
+        let body = Preflight { checks: results, overrides: verdict.used };
+        if cx.cancel.is_cancelled() {
+            cx.save(body);
+            return Err(StepError::new(Reason::Interrupted, "stopped before every check had an answer"));
         }
-        let results = run_all(cx.context(), all).await;
-        let overrides = overrides(&args.overrides, &results, cx.run_info().actor.as_deref())?;
-        let verdict = verdict(&results, &overrides);
-        let mut outcome =
-            Outcome::new(verdict.reason, verdict.message, Preflight { checks: results, overrides });
-        outcome.hints = verdict.hints;
-        Ok(outcome)
+        Ok(Outcome { reason: verdict.reason, message: verdict.message, hints: verdict.hints, body })
     }
 
     fn outputs(artifact: &Artifact<Preflight>) -> Vec<(&'static str, String)> {
-        outputs(artifact.body.as_ref().map(|body| body.checks.as_slice()).unwrap_or_default())
+        report::outputs(artifact.body.as_ref().map_or(&[], |body| &body.checks))
     }
 
     fn summary(artifact: &Artifact<Preflight>) -> String {
-        summary(artifact.body.as_ref().map(|body| body.checks.as_slice()).unwrap_or_default())
+        artifact.body.as_ref().map(|body| report::summary(&body.checks, &body.overrides)).unwrap_or_default()
     }
-}
-
-/// The outputs of both commands.
-pub(crate) fn outputs(checks: &[CheckResult]) -> Vec<(&'static str, String)> {
-    let good = |check: &&CheckResult| matches!(check.outcome, CheckOutcome::Pass | CheckOutcome::Warn);
-    let failed: Vec<&str> =
-        checks.iter().filter(|check| !good(check)).map(|check| check.id.as_str()).collect();
-    vec![("passed", checks.iter().filter(good).count().to_string()), ("failed", failed.join(","))]
-}
-
-/// The job summary of both commands.
-pub(crate) fn summary(checks: &[CheckResult]) -> String {
-    let mut text = String::from("\n| check | outcome | what was seen |\n|---|---|---|\n");
-    for check in checks {
-        text.push_str(&format!(
-            "| {} | {} | {} |\n",
-            markdown_escape(&check.id),
-            word(check.outcome),
-            markdown_escape(&check.message)
-        ));
-    }
-    text
 }

@@ -1,4 +1,4 @@
-//! Go or no-go before anything is touched; later: can this deploy be undone?
+//! Go or no-go before anything is touched.
 fn main() -> std::process::ExitCode {
     kit_step::main(&preflight::program())
 }

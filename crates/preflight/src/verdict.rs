@@ -1,147 +1,140 @@
-//! From results and overrides to the verdict. Pure.
+//! Pure: from what the checks found to go or no-go.
 
-use crate::check::word;
 use kit_contract::Reason;
 use kit_contract::body::{CheckOutcome, CheckResult, Override};
-use kit_contract::config::nearest;
-use kit_core::StepError;
 
-/// Two deploys at once, or a deploy without memory, cannot be made good afterwards.
-const NEVER_OVERRIDDEN: [&str; 4] = ["lock_free", "lock_ours", "store_usable", "chain_valid"];
-
-/// What was asked to be overridden.
-#[derive(clap::Args, Clone, Debug, Default)]
-pub(crate) struct OverrideArgs {
-    /// A check that may fail this once; may be repeated
-    #[arg(long = "override", value_name = "CHECK")]
-    pub(crate) checks: Vec<String>,
-    /// Why, for the record
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) override_reason: Option<String>,
-}
-
-/// Reason, message and hints.
+/// Go or no-go.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Verdict {
+    /// The stable code.
     pub(crate) reason: Reason,
+    /// For people.
     pub(crate) message: String,
+    /// What to do.
     pub(crate) hints: Vec<String>,
+    /// The overrides that were needed; only these stay open in the record.
+    pub(crate) used: Vec<Override>,
 }
 
-/// Checks that the overrides make sense, and writes them down.
-pub(crate) fn overrides(
-    args: &OverrideArgs,
-    results: &[CheckResult],
-    by: Option<&str>,
-) -> Result<Vec<Override>, StepError> {
-    let ids: Vec<&str> = results.iter().map(|result| result.id.as_str()).collect();
-    let mut overrides = Vec::new();
-    for id in &args.checks {
-        let usage = |message: String| StepError::new(Reason::UsageError, message);
-        if !ids.contains(&id.as_str()) {
-            let error = usage(format!("--override {id:?} is no check: use one of {}", ids.join(", ")));
-            return Err(match nearest(id, &ids) {
-                Some(near) => error.hint(format!("did you mean {near:?}?")),
-                None => error,
-            });
-        }
-        if NEVER_OVERRIDDEN.contains(&id.as_str()) {
-            return Err(usage(format!(
-                "{id} cannot be overridden: what it guards cannot be made good afterwards"
-            )));
-        }
-        let Some(reason) = args.override_reason.clone().filter(|reason| !reason.trim().is_empty()) else {
-            return Err(usage(format!("--override {id:?} needs --override-reason: the record keeps it")));
-        };
-        overrides.push(Override { id: id.clone(), reason, by: by.map(str::to_owned) });
+/// True if the deploy must not go on with this. What is not known is never healthy.
+const fn is_no(outcome: CheckOutcome) -> bool {
+    match outcome {
+        CheckOutcome::Pass | CheckOutcome::Warn => false,
+        CheckOutcome::Fail | CheckOutcome::Unavailable | CheckOutcome::Unknown => true,
     }
-    Ok(overrides)
 }
 
-/// Draws the verdict.
-pub(crate) fn verdict(results: &[CheckResult], overrides: &[Override]) -> Verdict {
-    let overridden = |result: &&CheckResult| overrides.iter().any(|item| item.id == result.id);
-    let of = |outcomes: &[CheckOutcome]| -> Vec<&CheckResult> {
-        results.iter().filter(|result| outcomes.contains(&result.outcome)).collect()
+/// Judges.
+pub(crate) fn judge(checks: &[CheckResult], overrides: &[Override]) -> Verdict {
+    let overridden = |check: &CheckResult| overrides.iter().any(|item| item.id == check.id);
+    let no: Vec<&CheckResult> = checks.iter().filter(|check| is_no(check.outcome)).collect();
+    let used: Vec<Override> =
+        overrides.iter().filter(|item| no.iter().any(|check| check.id == item.id)).cloned().collect();
+    let open: Vec<&CheckResult> = no.into_iter().filter(|check| !overridden(check)).collect();
+    let failed: Vec<&CheckResult> =
+        open.iter().copied().filter(|check| check.outcome == CheckOutcome::Fail).collect();
+    let (reason, worst) = match (failed.is_empty(), open.is_empty(), used.is_empty()) {
+        (false, _, _) => (Reason::ChecksFailed, failed),
+        (true, false, _) => (Reason::ChecksUnavailable, open.clone()),
+        (true, true, false) => (Reason::ChecksOverridden, Vec::new()),
+        (true, true, true) => (Reason::ChecksPassed, Vec::new()),
     };
-    let bad = of(&[CheckOutcome::Fail]);
-    let unknown = of(&[CheckOutcome::Unavailable, CheckOutcome::Unknown]);
-    let open: Vec<&CheckResult> =
-        bad.iter().chain(&unknown).copied().filter(|result| !overridden(result)).collect();
-    let warned = of(&[CheckOutcome::Warn]).len();
-    let reason = if open.iter().any(|result| result.outcome == CheckOutcome::Fail) {
-        Reason::ChecksFailed
-    } else if !open.is_empty() {
-        Reason::ChecksUnavailable
-    } else if bad.len() + unknown.len() > 0 {
-        Reason::ChecksOverridden
-    } else {
-        Reason::ChecksPassed
-    };
-    let message = match open.as_slice() {
-        [] if warned == 0 => format!("{} checks passed", results.len()),
-        [] => format!("{} checks, {warned} of them with a warning", results.len()),
-        open => {
-            let texts: Vec<String> = open
-                .iter()
-                .map(|result| format!("{} ({}): {}", result.id, word(result.outcome), result.message))
-                .collect();
-            format!("{} of {} checks: {}", open.len(), results.len(), texts.join("; "))
+    let mut hints: Vec<String> = Vec::new();
+    let warned = checks.iter().filter(|check| check.outcome == CheckOutcome::Warn);
+    for check in open.into_iter().chain(warned) {
+        hints.extend(check.hints.iter().map(|hint| format!("{}: {hint}", check.id)));
+    }
+    let unneeded = overrides.iter().filter(|item| !used.contains(item));
+    hints.extend(unneeded.map(|item| format!("the override of {} was not needed", item.id)));
+    Verdict { reason, message: message(reason, checks, &worst, &used), hints, used }
+}
+
+fn message(reason: Reason, checks: &[CheckResult], worst: &[&CheckResult], used: &[Override]) -> String {
+    let total = checks.len();
+    let warned = checks.iter().filter(|check| check.outcome == CheckOutcome::Warn);
+    let warnings: Vec<String> = warned.map(|check| format!("{}: {}", check.id, check.message)).collect();
+    let warnings =
+        if warnings.is_empty() { String::new() } else { format!("; warning: {}", warnings.join("; ")) };
+    let list =
+        worst.iter().map(|check| format!("{}: {}", check.id, check.message)).collect::<Vec<_>>().join("; ");
+    match reason {
+        Reason::ChecksFailed => format!("{} of {total} checks failed: {list}", worst.len()),
+        Reason::ChecksUnavailable => format!("{} of {total} checks could not be asked: {list}", worst.len()),
+        Reason::ChecksOverridden => {
+            let ids: Vec<&str> = used.iter().map(|item| item.id.as_str()).collect();
+            format!(
+                "{} of {total} checks did not pass and were overridden: {}{warnings}",
+                used.len(),
+                ids.join(", ")
+            )
         }
-    };
-    Verdict { reason, message, hints: open.iter().flat_map(|result| result.hints.clone()).collect() }
+        _ => format!("all {total} checks passed{warnings}"),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use CheckOutcome::{Fail, Pass, Unavailable, Unknown, Warn};
 
-    fn result(id: &str, outcome: CheckOutcome) -> CheckResult {
-        CheckResult { id: id.into(), outcome, message: "m".into(), hints: Vec::new(), duration_ms: 1 }
+    fn check(id: usize, outcome: CheckOutcome) -> CheckResult {
+        CheckResult {
+            id: format!("check-{id}"),
+            outcome,
+            message: format!("saw {id}"),
+            hints: vec![format!("do {id}")],
+            duration_ms: 1,
+        }
     }
 
-    fn over(id: &str) -> Override {
-        Override { id: id.into(), reason: "r".into(), by: None }
+    fn run(outcomes: &[CheckOutcome], overridden: &[usize]) -> Verdict {
+        let checks: Vec<_> = outcomes.iter().enumerate().map(|(id, outcome)| check(id, *outcome)).collect();
+        let overrides: Vec<_> = overridden
+            .iter()
+            .map(|id| Override { id: format!("check-{id}"), reason: "r".into(), by: None })
+            .collect();
+        judge(&checks, &overrides)
     }
 
     #[test]
     fn the_table() {
-        use CheckOutcome::{Fail, Pass, Unavailable, Unknown, Warn};
-        let cases: [(&[CheckOutcome], &[&str], Reason); 9] = [
-            (&[Pass, Pass], &[], Reason::ChecksPassed),
-            (&[Pass, Warn], &[], Reason::ChecksPassed),
-            (&[Pass, Fail], &[], Reason::ChecksFailed),
-            (&[Pass, Unavailable], &[], Reason::ChecksUnavailable),
-            (&[Unknown], &[], Reason::ChecksUnavailable),
-            (&[Fail, Unavailable], &[], Reason::ChecksFailed),
-            (&[Fail, Unavailable], &["c0"], Reason::ChecksUnavailable),
-            (&[Fail, Unavailable], &["c0", "c1"], Reason::ChecksOverridden),
-            (&[Pass], &["c0"], Reason::ChecksPassed),
-        ];
-        for (outcomes, overridden, expected) in cases {
-            let results: Vec<CheckResult> = outcomes
-                .iter()
-                .enumerate()
-                .map(|(index, outcome)| result(&format!("c{index}"), *outcome))
-                .collect();
-            let overrides: Vec<Override> = overridden.iter().map(|id| over(id)).collect();
-            assert_eq!(verdict(&results, &overrides).reason, expected, "{outcomes:?} {overridden:?}");
+        for (outcomes, overridden, reason, exit_code, used) in [
+            (&[][..], &[][..], Reason::ChecksPassed, 0, 0),
+            (&[Pass, Pass], &[], Reason::ChecksPassed, 0, 0),
+            (&[Pass, Warn], &[], Reason::ChecksPassed, 0, 0),
+            (&[Pass, Fail], &[], Reason::ChecksFailed, 10, 0),
+            (&[Unavailable, Fail], &[], Reason::ChecksFailed, 10, 0),
+            (&[Unavailable, Pass], &[], Reason::ChecksUnavailable, 11, 0),
+            (&[Unknown, Pass], &[], Reason::ChecksUnavailable, 11, 0),
+            (&[Pass, Fail], &[1], Reason::ChecksOverridden, 0, 1),
+            (&[Pass, Unavailable], &[1], Reason::ChecksOverridden, 0, 1),
+            (&[Fail, Fail], &[1], Reason::ChecksFailed, 10, 1),
+            (&[Fail, Unavailable], &[0], Reason::ChecksUnavailable, 11, 1),
+            (&[Fail, Unavailable], &[0, 1], Reason::ChecksOverridden, 0, 2),
+            // An override that was not needed leaves nothing open.
+            (&[Pass, Warn], &[0, 1], Reason::ChecksPassed, 0, 0),
+        ] {
+            let verdict = run(outcomes, overridden);
+            assert_eq!(verdict.reason, reason, "{outcomes:?} {overridden:?}");
+            assert_eq!(verdict.reason.exit_code(), exit_code);
+            assert_eq!(verdict.used.len(), used, "{outcomes:?} {overridden:?}");
         }
     }
 
     #[test]
-    fn an_override_needs_a_check_a_reason_and_must_be_allowed() {
-        let results =
-            [result("endpoint_reachable:1", CheckOutcome::Fail), result("lock_free", CheckOutcome::Fail)];
-        let args = |check: &str, reason: Option<&str>| OverrideArgs {
-            checks: vec![check.into()],
-            override_reason: reason.map(str::to_owned),
-        };
-        let refused = |args: OverrideArgs| overrides(&args, &results, None).unwrap_err();
-        assert!(refused(args("endpoint_reachable:2", Some("r"))).hints[0].contains("endpoint_reachable:1"));
-        assert!(refused(args("endpoint_reachable:1", None)).message.contains("--override-reason"));
-        assert!(refused(args("endpoint_reachable:1", Some("  "))).message.contains("--override-reason"));
-        assert!(refused(args("lock_free", Some("r"))).message.contains("cannot be overridden"));
-        let taken = overrides(&args("endpoint_reachable:1", Some("known")), &results, Some("ada")).unwrap();
-        assert_eq!(taken[0].by.as_deref(), Some("ada"));
+    fn every_failure_is_named_with_its_hint() {
+        let verdict = run(&[Fail, Unavailable, Fail, Warn, Pass], &[4]);
+        assert_eq!(verdict.message, "2 of 5 checks failed: check-0: saw 0; check-2: saw 2");
+        assert_eq!(
+            verdict.hints,
+            [
+                "check-0: do 0",
+                "check-1: do 1",
+                "check-2: do 2",
+                "check-3: do 3",
+                "the override of check-4 was not needed"
+            ]
+        );
+        assert_eq!(run(&[Pass, Warn], &[]).message, "all 2 checks passed; warning: check-1: saw 1");
     }
 }

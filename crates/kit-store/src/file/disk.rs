@@ -65,7 +65,7 @@ impl Disk {
         let path = self.path(key);
         let file = match OpenOptions::new().read(true).open(&path) {
             Ok(file) => file,
-            Err(error) if is_absent(&error) => return Ok(None),
+            Err(error) if is_absent(&self.root, &error) => return Ok(None),
             Err(error) => return Err(failed("read", &path)(error)),
         };
         let meta = file.metadata().map_err(failed("look at", &path))?;
@@ -133,7 +133,7 @@ impl Disk {
     fn walk(&self, folder: &str, keys: &mut Vec<String>) -> Result<(), FsError> {
         let names = match fs::list(&self.root.join(folder)) {
             Ok(names) => names.unwrap_or_default(),
-            Err(error) if is_absent(&error.source) => return Ok(()),
+            Err(error) if is_absent(&self.root, &error.source) => return Ok(()),
             Err(error) => return Err(error),
         };
         for name in names.iter().filter(|name| !name.starts_with('.')) {
@@ -143,7 +143,7 @@ impl Disk {
                 Ok(meta) if meta.is_dir() => self.walk(&key, keys)?,
                 Ok(_) => keys.push(key),
                 // Removed since the folder was listed.
-                Err(error) if is_absent(&error) => {}
+                Err(error) if is_absent(&self.root, &error) => {}
                 Err(error) => return Err(failed("look at", &path)(error)),
             }
         }
@@ -206,8 +206,14 @@ fn version_of_stat(meta: &Metadata) -> Version {
     Version::new(format!("stat-{}-{}.{:09}-{}", meta.len(), meta.mtime(), meta.mtime_nsec(), meta.ino()))
 }
 
-fn is_absent(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+/// An object cannot have another below it, so such a key is absent. A store that itself lies below a
+/// file could not be asked.
+fn is_absent(root: &Path, error: &Error) -> bool {
+    match error.kind() {
+        ErrorKind::NotFound => true,
+        ErrorKind::NotADirectory => root.is_dir(),
+        _ => false,
+    }
 }
 
 fn failed<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(Error) -> FsError + use<'a> {

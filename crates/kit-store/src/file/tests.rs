@@ -110,3 +110,16 @@ async fn a_folder_that_cannot_be_asked_is_an_error_not_absence() {
     }
     assert!(store.read_stream(&key("a")).await.is_err());
 }
+
+#[tokio::test]
+async fn a_store_below_a_file_could_not_be_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("file"), "x").unwrap();
+    let store = FileStore::new(folder.path().join("file/store"));
+    let key: Key = "a/b".parse().unwrap();
+    assert!(
+        matches!(store.get(&key).await, Err(StoreError::Unreachable { .. })),
+        "not the same as not there"
+    );
+    assert!(matches!(store.list("a/").await, Err(StoreError::Unreachable { .. })));
+}

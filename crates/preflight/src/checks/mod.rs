@@ -1,13 +1,44 @@
-//! The checks, one file each.
+//! The registry: which checks there are, in the order in which people read them. One file each.
 
-mod database;
-mod endpoint;
-mod memory;
-mod secret;
-mod undo;
+mod backup_finished;
+mod chain_valid;
+mod database_reachable;
+mod endpoint_reachable;
+mod lock_free;
+mod lock_ours;
+mod migration_plan;
+mod no_stop_request;
+pub(crate) mod rollback_target;
+mod router_answers;
+mod secret_present;
+mod service_reachable;
+mod store_usable;
+mod version_not_bad;
 
-pub(crate) use database::databases;
-pub(crate) use endpoint::endpoints;
-pub(crate) use memory::{memory, opened};
-pub(crate) use secret::secrets;
-pub(crate) use undo::undo;
+use crate::run::Check;
+use crate::world::World;
+use std::sync::Arc;
+
+/// The checks of `preflight`.
+pub(crate) fn before_anything(world: &Arc<World>) -> Vec<Check> {
+    let mut checks = secret_present::checks(world);
+    checks.extend(endpoint_reachable::checks(world));
+    checks.extend(service_reachable::checks(world));
+    checks.extend(database_reachable::checks(world));
+    checks.push(store_usable::check(world));
+    checks.push(lock_free::check(world));
+    checks.push(chain_valid::check(world));
+    checks.extend(version_not_bad::check(world));
+    checks.push(no_stop_request::check(world));
+    checks
+}
+
+/// The checks of `preflight readiness`.
+pub(crate) fn before_the_first_change(world: &Arc<World>) -> Vec<Check> {
+    let mut checks =
+        vec![rollback_target::check(world), backup_finished::check(world), lock_ours::check(world)];
+    checks.push(router_answers::check(world));
+    checks.extend(migration_plan::checks(world));
+    checks.push(no_stop_request::check(world));
+    checks
+}
