@@ -15,7 +15,7 @@ fn check(name: &str, sandbox: &Sandbox, args: &[&str]) {
     let snapshot = sandbox.snapshot(&ran);
     // What git keeps of its own is another on every machine.
     let snapshot: Vec<&str> = snapshot.lines().filter(|line| !line.starts_with(".git/")).collect();
-    let seen = format!("$ deploy-kit {}\n{}\n", args.join(" "), snapshot.join("\n"));
+    let seen = format!("$ {}\n{}\n", [&["deploy-kit"], args].concat().join(" "), snapshot.join("\n"));
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("snapshots/{name}.txt"));
     if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");

@@ -1,29 +1,7 @@
 //! The machine dies in the middle of a step; what is left is enough to put it right.
 
 use crate::shop::Shop;
-use std::process::Command;
 use std::time::{Duration, Instant};
-
-/// Kills a process and everything below it, the parent first.
-fn kill_tree(pid: i32) {
-    let mut doomed = vec![pid.to_string()];
-    let mut index = 0;
-    while index < doomed.len() {
-        let listed = Command::new("ps").args(["-A", "-o", "pid=,ppid="]).output().expect("ps");
-        for line in String::from_utf8_lossy(&listed.stdout).lines() {
-            let mut words = line.split_whitespace();
-            if let (Some(child), Some(parent)) = (words.next(), words.next())
-                && parent == doomed[index]
-            {
-                doomed.push(child.to_owned());
-            }
-        }
-        index += 1;
-    }
-    for pid in &doomed {
-        let _ = Command::new("kill").args(["-KILL", pid]).status();
-    }
-}
 
 /// Deploys until `artifact` is there, kills everything, rolls back.
 fn crash_at(artifact: &str) {
@@ -35,8 +13,7 @@ fn crash_at(artifact: &str) {
         assert!(since.elapsed() < Duration::from_secs(60), "the deploy never came to {artifact}");
         std::thread::yield_now();
     }
-    kill_tree(deploy.pid());
-    let ended = deploy.wait();
+    let ended = deploy.kill_tree();
     assert!(ended.signal.is_some() || ended.code == Some(0), "{}", ended.stderr);
     let finished = shop.status()["state"]["good"].as_array().expect("good versions").len() == 2;
     if finished {

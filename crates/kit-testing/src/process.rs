@@ -103,6 +103,21 @@ impl Started {
         self.stdout.wait_for(text);
     }
 
+    /// Kills it and all that it started, the parent first, as a machine that dies does; waits for its end.
+    pub fn kill_tree(self) -> Ran {
+        let mut doomed = vec![self.pid()];
+        let mut index = 0;
+        while let Some(parent) = doomed.get(index).copied() {
+            doomed.extend(children_of(parent));
+            index += 1;
+        }
+        for pid in doomed.into_iter().filter_map(Pid::from_raw) {
+            // One that has ended by itself is as dead as we want it.
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        self.wait()
+    }
+
     /// Waits for its end.
     pub fn wait(mut self) -> Ran {
         use std::os::unix::process::ExitStatusExt as _;
@@ -113,6 +128,19 @@ impl Started {
         assert!(!late, "it did not end within {} s, but said:\n{stdout}{stderr}", LIMIT.as_secs());
         Ran { code: status.code(), stdout, stderr, signal: status.signal() }
     }
+}
+
+/// The processes whose parent this is, from proc(5). The name in `stat` may hold blanks and parentheses,
+/// so what counts comes after the last one: state, then parent.
+fn children_of(parent: i32) -> Vec<i32> {
+    let entries = std::fs::read_dir("/proc").expect("/proc tells which processes there are");
+    let stat_of = |pid: i32| std::fs::read_to_string(format!("/proc/{pid}/stat")).ok();
+    let parent_of =
+        |stat: &str| -> Option<i32> { stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok() };
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok())
+        .filter(|pid| stat_of(*pid).as_deref().and_then(parent_of) == Some(parent))
+        .collect()
 }
 
 impl Drop for Started {

@@ -86,21 +86,42 @@ fn kill_tree(child: &mut Child) -> Result<(), Error> {
         index += 1;
     }
     // The parent first: it must not see its children die and write down what that means.
-    for pid in &doomed {
-        let _ = std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).status();
+    for pid in doomed.iter().filter_map(|pid| rustix::process::Pid::from_raw(i32::try_from(*pid).ok()?)) {
+        // One that has ended by itself is as dead as we want it.
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
     }
     child.wait().map(drop).map_err(Error::file("wait for", "deploy-kit"))
 }
 
+/// From `/proc` where there is one; else `ps` is asked.
 fn children_of(parent: u32) -> Vec<u32> {
-    let listed = std::process::Command::new("ps").args(["-A", "-o", "pid=,ppid="]).output();
-    let Ok(listed) = listed else { return Vec::new() };
-    String::from_utf8_lossy(&listed.stdout)
-        .lines()
+    let pairs = if std::path::Path::new("/proc/self/stat").exists() { from_proc() } else { from_ps() };
+    pairs.into_iter().filter(|(_, ppid)| *ppid == parent).map(|(pid, _)| pid).collect()
+}
+
+/// Process and parent. The name in `stat` may hold blanks and parentheses, so what counts comes after
+/// the last one (proc(5)): state, then parent.
+fn from_proc() -> Vec<(u32, u32)> {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    entries
+        .filter_map(|entry| {
+            let pid: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            let ppid = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()?;
+            Some((pid, ppid))
+        })
+        .collect()
+}
+
+fn from_ps() -> Vec<(u32, u32)> {
+    let Ok(listed) = std::process::Command::new("ps").args(["-A", "-o", "pid=,ppid="]).output() else {
+        return Vec::new();
+    };
+    let text = String::from_utf8_lossy(&listed.stdout).into_owned();
+    text.lines()
         .filter_map(|line| {
-            let mut numbers = line.split_whitespace().filter_map(|number| number.parse::<u32>().ok());
-            let (pid, ppid) = (numbers.next()?, numbers.next()?);
-            (ppid == parent).then_some(pid)
+            let (pid, ppid) = line.trim().split_once(' ')?;
+            Some((pid.parse().ok()?, ppid.trim().parse().ok()?))
         })
         .collect()
 }
