@@ -181,7 +181,7 @@ reasons! {
         ToolMissing "tool_missing" Outside "a program that the step needs is not installed", "install the program that the message names";
         CommandFailed "command_failed" Outside "a program that the step started failed", "see its output in the log";
         StoreUnreachable "store_unreachable" Outside "the store cannot be reached or refused", "check the store's address and the credentials of this job";
-        StoreUnsuitable "store_unsuitable" Outside "the store cannot be trusted with this: it ignores conditional writes, or does not outlive the job", "use a store that keeps objects and honours conditional writes; see docs/guides";
+        StoreUnsuitable "store_unsuitable" Outside "the store cannot be trusted with this: it ignores conditional writes, or does not outlive the job", "use a store that keeps objects and honours conditional writes";
         LockHeld "lock_held" Verdict "another deployment holds the lock of this app and environment", "wait for it; if its run is dead, `deploy-kit unlock` breaks the lock after showing who holds it";
         LockLost "lock_lost" Verdict "the lock now belongs to somebody else", "somebody broke the lock or it expired; see `deploy-kit status`";
         StopRequested "stop_requested" Verdict "somebody asked this deploy to stop", "see who and why with `deploy-kit status`";
