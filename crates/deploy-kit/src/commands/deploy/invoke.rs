@@ -139,6 +139,12 @@ impl<'a> Invoker<'a> {
         self.peek(&name).ok().flatten().map(|artifact| artifact.deployment_id)
     }
 
+    /// True once `deploy-record begin` has taken the lock.
+    pub(super) fn has_begun(&self) -> bool {
+        let name = ArtifactName::only(kit_contract::ArtifactKind::Begin);
+        self.peek(&name).ok().flatten().is_some_and(|artifact| artifact.is_go())
+    }
+
     /// Hands a request to stop to the gate, which does not talk to the store itself.
     pub(super) fn hand_over_stop(&self, request: &StopRequest) -> Result<(), StepError> {
         let path = self.stop_file();

@@ -11,11 +11,15 @@ use invoke::Invoker;
 use kit_contract::config::Span;
 use kit_contract::continuation::{Continuation, TrafficState, after};
 use kit_contract::pipeline::{Line, lines};
-use kit_contract::{ArtifactKind, ArtifactName, Reason};
+use kit_contract::{ArtifactKind, ArtifactName, DeploymentId, Reason};
 use kit_core::{Cancel, Context, StepError};
 use kit_step::{CommandSpec, Example, IdentityRule, Tool, ToolContext, ToolOutput};
+use kit_store::{LockError, LockOwner, StopRequest, StopSubject};
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// The lock lives for an hour; renewing it every minute leaves room for a store that hiccups.
+const RENEW_EVERY_S: u64 = 60;
 
 /// The inputs of `deploy`.
 #[derive(clap::Args)]
@@ -156,15 +160,20 @@ impl Walk<'_> {
     /// Runs one line while watching for a request to stop, which the gate is handed as a file.
     async fn run(&self, line: &Line) -> Result<Reason, StepError> {
         let id = self.invoker.deployment_id();
+        let holds_lock = self.invoker.has_begun();
         let watch = async {
-            loop {
+            for second in 1_u64.. {
                 self.cx.clock.sleep(Duration::from_secs(1)).await;
                 let Some(id) = &id else { continue };
                 // A store that does not answer now is asked again in a second.
                 if let Ok(Some(request)) = self.memory.stop.check(id).await {
                     self.invoker.hand_over_stop(&request)?;
                 }
+                if holds_lock && second % RENEW_EVERY_S == 0 {
+                    self.renew_lock(id).await?;
+                }
             }
+            std::future::pending().await
         };
         let never: Result<std::convert::Infallible, StepError>;
         tokio::select! {
@@ -175,6 +184,29 @@ impl Walk<'_> {
             Ok(never) => match never {},
             Err(error) => Err(error),
         }
+    }
+
+    /// A long stage must not outlive the lock. One that is lost belongs to somebody else by now, so this
+    /// deploy has to stop.
+    async fn renew_lock(&self, id: &DeploymentId) -> Result<(), StepError> {
+        let run = self.cx.run_info();
+        let owner = LockOwner {
+            deployment_id: id.clone(),
+            run_id: run.run_id.clone(),
+            attempt: run.run_attempt.unwrap_or(1),
+            actor: run.actor.clone(),
+        };
+        let now = self.cx.clock.now();
+        if let Err(lost @ LockError::Lost { .. }) = self.memory.lock.renew(&owner, now).await {
+            self.invoker.hand_over_stop(&StopRequest {
+                subject: StopSubject::Deployment(id.clone()),
+                requested_by: None,
+                why: lost.to_string(),
+                at: now,
+                by_deployment: None,
+            })?;
+        }
+        Ok(())
     }
 
     /// Takes the canary out. After a promotion that failed half-way, `rollback` knows how; before it, a
