@@ -32,7 +32,7 @@ impl Step for Adopt {
         command: Some("adopt"),
         about: "Writes down what runs now as the version to return to",
         details: "A first deploy has nothing to return to, because nobody has written down what runs. This does. \
-                  It refuses where the chain knows a version already, unless it is forced.",
+                  It refuses where the chain knows a version already, or a deploy is under way, unless it is forced.",
         examples: &[Example { what: "1.4.0 runs now", line: "deploy-record adopt --running-version 1.4.0" }],
         reads: &[],
         qualifier: Some(Qualifier::Fixed("adopt")),
@@ -44,9 +44,28 @@ impl Step for Adopt {
     };
 
     async fn run(args: Args, cx: StepContext<Begin>) -> Result<Outcome<Begin>, StepError> {
+        if let Some(version) = without_v(&args.running_version) {
+            return Err(StepError::new(
+                Reason::UsageError,
+                format!("--running-version {:?} begins with a v", args.running_version),
+            )
+            .hint(format!("did you mean {version:?}? It must be what the services report")));
+        }
         let memory = Memory::open(&args.store, &cx).await?;
         self_proof(&*memory.store, &memory.layout).await?;
         let loaded = memory.chain.load().await?;
+        if let Some(open) = &loaded.state.open
+            && !args.force
+        {
+            return Err(StepError::new(
+                Reason::RecordRefused,
+                format!(
+                    "deployment {} has begun and not ended: what runs now is about to change",
+                    open.deployment_id
+                ),
+            )
+            .hint("wait for its end; if its run is dead, `rollback` closes it"));
+        }
         if let Some(good) = loaded.state.current()
             && !args.force
         {
@@ -86,4 +105,9 @@ impl Step for Adopt {
             body,
         ))
     }
+}
+
+/// The version without the `v` that tags begin with; `None` if it does not begin with one.
+fn without_v(version: &str) -> Option<&str> {
+    version.strip_prefix('v').filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
 }

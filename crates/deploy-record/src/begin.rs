@@ -2,7 +2,7 @@
 
 use crate::store::{Memory, StoreArgs, owner};
 use kit_contract::body::{Begin, Deployment, Preflight};
-use kit_contract::chain::{ChainEvent, State};
+use kit_contract::chain::{ChainEntry, ChainEvent, State};
 use kit_contract::config::Span;
 use kit_contract::{Artifact, ArtifactKind, ArtifactName, Reason};
 use kit_core::StepError;
@@ -48,6 +48,14 @@ impl Step for BeginDeploy {
     };
 
     async fn run(args: Args, cx: StepContext<Begin>) -> Result<Outcome<Begin>, StepError> {
+        if cx.identity().standalone {
+            return Err(StepError::new(Reason::ArtifactMissing, "there is no deployment to begin")
+                .hint("the artifact folder must hold the deployment.json of validate-tag"));
+        }
+        if args.allow_bad.as_deref().is_some_and(|why| why.trim().is_empty()) {
+            return Err(StepError::new(Reason::UsageError, "--allow-bad needs a reason")
+                .hint("say why a version that was marked bad is deployed all the same"));
+        }
         let deployment = cx.read_go::<Deployment>(&ArtifactName::only(ArtifactKind::Deployment))?;
         cx.read_go::<Preflight>(&ArtifactName::only(ArtifactKind::Preflight))?;
         let Some(body) = deployment.body else {
@@ -71,8 +79,9 @@ impl Step for BeginDeploy {
                     && let Err(kept) = memory.lock.release(&ours).await
                 {
                     cx.out.say(&format!(
-                        "the lock could not be released: {kept}; it expires at {}",
-                        taken.lock.expires_at
+                        "the lock could not be released, and expires at {}: {}",
+                        taken.lock.expires_at,
+                        StepError::from(kept).chain()
                     ));
                 }
                 Err(error)
@@ -104,8 +113,14 @@ async fn append(
                 .hint("make a new version, or give --allow-bad with a reason"));
         };
         let what = format!("version_marked_bad: {version}");
-        let event = ChainEvent::Override { what, why: because };
-        memory.chain.append(event, id.clone(), cx.clock.now(), actor.clone()).await?;
+        let known = |entry: &ChainEntry| {
+            entry.deployment_id == id
+                && matches!(&entry.event, ChainEvent::Override { what: known, .. } if *known == what)
+        };
+        if !loaded.entries.iter().any(|(entry, _)| known(entry)) {
+            let event = ChainEvent::Override { what, why: because };
+            memory.chain.append(event, id.clone(), cx.clock.now(), actor.clone()).await?;
+        }
     }
     // A second run finds the entry of the first.
     let open = loaded.state.open.as_ref().is_some_and(|open| open.deployment_id == id);

@@ -1,19 +1,20 @@
 //! `deploy-record finish`: computes the record, publishes the artifacts, closes the deploy in the chain,
 //! hands the lock back.
 
-use crate::assemble::{Cause, Facts, Found, record};
+use crate::assemble::{Facts, record};
+use crate::gather::gather;
+use crate::judge::Cause;
+use crate::place::Place;
+use crate::publish::publish;
 use crate::render;
 use crate::store::{Memory, StoreArgs, config_toml, owner};
 use kit_contract::body::{Record, RecordStatus};
-use kit_contract::chain::ChainEvent;
+use kit_contract::chain::{ChainEvent, State};
 use kit_contract::config::Span;
-use kit_contract::{AnyArtifact, Artifact, ArtifactKind, ArtifactName, DeploymentId, Reason, Sha256};
+use kit_contract::{Artifact, ArtifactKind, DeploymentId, Reason, Sha256};
 use kit_core::{ResultExt as _, StepError, fs};
 use kit_step::{CommandSpec, Example, IdentityRule, Outcome, OutputSpec, ReadSpec, Step, StepContext};
-use kit_store::StoreError;
-
-/// No artifact is longer.
-const LIMIT_BYTES: u64 = 16 << 20;
+use kit_store::LockError;
 
 /// The inputs of `finish`.
 #[derive(clap::Args)]
@@ -37,7 +38,8 @@ impl Step for Finish {
         details: "The status is computed from the artifacts, never given: a deploy succeeded only if every line of \
                   the pipeline says so, and what is missing is recorded as missing. Publishes the artifacts to the \
                   store, appends the closing entry to the chain, marks a version bad that was seen to be bad, and \
-                  hands the lock back. A deploy that is stuck keeps its lock, so that nobody deploys over it.",
+                  hands the lock back. A deploy that is stuck, or whose canary still has traffic, has not ended: it \
+                  stays open and keeps its lock, so that nobody deploys over it.",
         examples: &[
             Example { what: "Close the deploy", line: "deploy-record finish" },
             Example { what: "What would be recorded?", line: "deploy-record finish --dry-run" },
@@ -57,7 +59,7 @@ impl Step for Finish {
         ],
         secrets: &[],
         identity: IdentityRule::Joins,
-        rerun: "finds the closing entry in the chain and publishes what is missing",
+        rerun: "finds the closing entry in the chain and does what is left: publish, mark, hand back",
         deadline: Span::from_secs(5 * 60),
     };
 
@@ -71,33 +73,41 @@ impl Step for Finish {
         let (found, files) = gather(&cx)?;
         let memory = Memory::open(&args.store, &cx).await?;
         let loaded = memory.chain.load().await?;
-        let closing =
-            loaded.entries.iter().find(|(entry, _)| entry.deployment_id == id && closes(&entry.event));
+        let place = Place::of(&id, loaded.entries.iter().map(|(entry, _)| entry));
+        let (sequence, now) = match &place {
+            Place::Closed(entry) => (Some(entry.sequence), entry.at),
+            Place::Open => (Some(loaded.state.sequence + 1), cx.clock.now()),
+            Place::NotBegun | Place::Overtaken(_) => (None, cx.clock.now()),
+        };
         let facts = Facts {
             config: cx.config(),
             config_toml: config_toml(&cx)?,
-            sequence: closing.map_or(loaded.state.sequence + 1, |(entry, _)| entry.sequence),
-            now: closing.map_or_else(|| cx.clock.now(), |(entry, _)| entry.at),
+            sequence,
+            rolled_back: place.rolled_back(),
+            now,
         };
-        let (record, because) = record(&found, &facts);
+        let (mut record, because) = record(&found, &facts);
+        if record.status == RecordStatus::Stuck && place == Place::Open {
+            record.sequence = None;
+        }
         if args.dry_run {
             let message = format!("would record {}; nothing was published", status_word(record.status));
             return Ok(Outcome::new(Reason::Recorded, message, record));
         }
         cx.save(record.clone());
-        let record_sha256 = publish(&memory, &cx, &id, &files, &record).await?;
-        let open = loaded.state.open.as_ref().is_some_and(|open| open.deployment_id == id);
-        if closing.is_none() && open {
-            close(&memory, &cx, &id, &record, because.as_ref(), record_sha256, facts.now).await?;
-        }
-        let mut outcome = Outcome::new(Reason::Recorded, message(&record, because.as_ref()), record);
-        if outcome.body.status == RecordStatus::Stuck {
-            outcome = outcome.hint("the lock is kept so that nobody deploys over this; `deploy-kit unlock` releases it once it is put right");
-        } else if open || closing.is_some() {
+        let bytes = record_bytes(&cx, &record)?;
+        let digest = Sha256::of(&bytes);
+        if let Some(named) = place.record_sha256().filter(|named| **named != digest) {
+            // An artifact has changed since. What the chain says has happened, has happened.
+            let record = recorded(&memory, &id, named).await?;
             hand_back(&memory, &cx, &id).await?;
+            let message = format!("recorded before as {}; the chain keeps that", status_word(record.status));
+            return Ok(Outcome::new(Reason::Recorded, message, record));
         }
-        write_beside(&cx, &outcome.body)?;
-        Ok(outcome)
+        publish(&memory, &id, cx.attempt(), &files, &bytes).await?;
+        write_beside(&cx, &record);
+        let end = End { memory: &memory, cx: &cx, id: &id, state: &loaded.state, now };
+        end.conclude(&place, record, because.as_ref(), digest).await
     }
 
     fn outputs(artifact: &Artifact<Record>) -> Vec<(&'static str, String)> {
@@ -126,10 +136,6 @@ pub(crate) fn status_word(status: RecordStatus) -> &'static str {
     }
 }
 
-fn closes(event: &ChainEvent) -> bool {
-    matches!(event, ChainEvent::Deployed { .. } | ChainEvent::Failed { .. })
-}
-
 fn message(record: &Record, because: Option<&Cause>) -> String {
     let version =
         record.deployment.as_ref().map_or_else(|| "unknown".to_owned(), |body| body.version.to_string());
@@ -139,137 +145,122 @@ fn message(record: &Record, because: Option<&Cause>) -> String {
     }
 }
 
-type Files = Vec<(ArtifactName, Vec<u8>)>;
-
-/// Every artifact of the folder that belongs to this deployment. A foreign or unreadable one is refused:
-/// a record that rests on it would be worth nothing.
-fn gather(cx: &StepContext<Record>) -> Result<(Found, Files), StepError> {
-    let folder = cx.artifacts();
-    let names =
-        fs::list(folder.path()).or_reason(Reason::ArtifactInvalid, "the artifact folder cannot be read")?;
-    let mut found = Found::new();
-    let mut files = Files::new();
-    for file in names.unwrap_or_default() {
-        let Some(name) = file.strip_suffix(".json").and_then(|stem| stem.parse::<ArtifactName>().ok()) else {
-            continue;
-        };
-        if matches!(name.kind, ArtifactKind::Record | ArtifactKind::Notice) {
-            continue;
-        }
-        let bytes = fs::read(&folder.file(&name), LIMIT_BYTES)
-            .or_reason(Reason::ArtifactInvalid, "an artifact cannot be read")?;
-        let artifact = read_any(cx, &name)?;
-        if artifact.standalone {
-            return Err(StepError::new(
-                Reason::RecordRefused,
-                format!("{file} was written by a step that ran alone, outside this deployment"),
-            )
-            .hint("run the step again with this deployment's artifact folder"));
-        }
-        found.insert(name.to_string(), (artifact, Sha256::of(&bytes)));
-        files.push((name, bytes));
-    }
-    Ok((found, files))
-}
-
-fn read_any(cx: &StepContext<Record>, name: &ArtifactName) -> Result<AnyArtifact, StepError> {
-    use kit_contract::body;
-    macro_rules! read {
-        ($body:ty) => {{
-            let artifact = cx.read::<$body>(name)?;
-            let json = artifact.body.as_ref().map(serde_json::to_value).transpose();
-            let json = json.or_reason(Reason::ArtifactInvalid, "an artifact cannot be read")?;
-            Ok(artifact.with_body(json))
-        }};
-    }
-    match name.kind {
-        ArtifactKind::Deployment => read!(body::Deployment),
-        ArtifactKind::Preflight => read!(body::Preflight),
-        ArtifactKind::Readiness => read!(body::Readiness),
-        ArtifactKind::Begin => read!(body::Begin),
-        ArtifactKind::Backup => read!(body::Backup),
-        ArtifactKind::Migration => read!(body::Migration),
-        ArtifactKind::Rollout => read!(body::Rollout),
-        ArtifactKind::Gate => read!(body::Gate),
-        ArtifactKind::Smoke => read!(body::Smoke),
-        ArtifactKind::Record => read!(body::Record),
-        ArtifactKind::Rollback => read!(body::Rollback),
-        ArtifactKind::Restore => read!(body::Restore),
-        ArtifactKind::Notice => read!(body::Notice),
-    }
-}
-
-/// Puts artifacts and record into the store. What an earlier run has put there already stays.
-async fn publish(
-    memory: &Memory,
-    cx: &StepContext<Record>,
-    id: &DeploymentId,
-    files: &Files,
-    record: &Record,
-) -> Result<Sha256, StepError> {
-    let attempt = cx.attempt();
-    for (name, bytes) in files {
-        create(memory, &memory.layout.artifact(id, attempt, name), bytes).await?;
-    }
+/// The record as it is stored.
+fn record_bytes(cx: &StepContext<Record>, record: &Record) -> Result<Vec<u8>, StepError> {
     let bytes =
         serde_json::to_vec_pretty(record).or_reason(Reason::InternalError, "the record cannot be written")?;
-    let bytes = cx.redactor.redact(&String::from_utf8_lossy(&bytes)).into_bytes();
-    create(memory, &memory.layout.artifact(id, attempt, &ArtifactName::only(ArtifactKind::Record)), &bytes)
-        .await?;
-    Ok(Sha256::of(&bytes))
+    Ok(cx.redactor.redact(&String::from_utf8_lossy(&bytes)).into_bytes())
 }
 
-async fn create(memory: &Memory, key: &kit_store::Key, bytes: &[u8]) -> Result<(), StepError> {
-    match memory.store.create(key, bytes).await {
-        Ok(_) | Err(StoreError::AlreadyExists { .. }) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Appends what happened to the chain.
-async fn close(
-    memory: &Memory,
-    cx: &StepContext<Record>,
-    id: &DeploymentId,
-    record: &Record,
-    because: Option<&Cause>,
-    record_sha256: Sha256,
-    now: jiff::Timestamp,
-) -> Result<(), StepError> {
-    let actor = cx.run_info().actor.clone();
-    let event = match (record.status, record.rollback_deadline) {
-        (RecordStatus::Success, Some(rollback_deadline)) => {
-            ChainEvent::Deployed { record_sha256, rollback_deadline }
-        }
-        (status, _) => ChainEvent::Failed {
-            status,
-            because: because.map(|cause| cause.because.clone()).unwrap_or_default(),
-            record_sha256: Some(record_sha256),
-        },
+/// The record that the chain names.
+async fn recorded(memory: &Memory, id: &DeploymentId, named: &Sha256) -> Result<Record, StepError> {
+    let published = memory.records(id).await?.into_iter().find(|one| Sha256::of(&one.bytes) == *named);
+    let Some(published) = published else {
+        return Err(StepError::new(
+            Reason::ChainBroken,
+            format!("the record of {id} that the chain names is missing, or is not the one that was written"),
+        )
+        .hint("`deploy-record verify` lists every problem with its entry"));
     };
-    memory.chain.append(event, id.clone(), now, actor.clone()).await?;
-    if let (Some(cause), Some(deployment)) = (because.filter(|cause| cause.bad_version), &record.deployment) {
-        let event =
-            ChainEvent::MarkedBad { version: deployment.version.to_string(), why: cause.because.clone() };
-        memory.chain.append(event, id.clone(), now, actor).await?;
+    serde_json::from_slice(&published.bytes).or_reason(Reason::ArtifactInvalid, "the record cannot be read")
+}
+
+/// What is done once the record is published.
+struct End<'a> {
+    memory: &'a Memory,
+    cx: &'a StepContext<Record>,
+    id: &'a DeploymentId,
+    state: &'a State,
+    now: jiff::Timestamp,
+}
+
+impl End<'_> {
+    async fn conclude(
+        &self,
+        place: &Place,
+        record: Record,
+        because: Option<&Cause>,
+        record_sha256: Sha256,
+    ) -> Result<Outcome<Record>, StepError> {
+        if let Place::Overtaken(other) = place {
+            return Err(StepError::new(
+                Reason::RecordRefused,
+                format!("deployment {other} has begun since: the chain no longer has this one open"),
+            )
+            .hint("the record is published; see `deploy-record list` for what happened"));
+        }
+        let stuck = record.status == RecordStatus::Stuck;
+        if *place == Place::Open && !stuck {
+            self.close(&record, because, record_sha256).await?;
+        }
+        if *place != Place::NotBegun {
+            self.mark_bad(&record, because).await?;
+        }
+        let outcome = Outcome::new(Reason::Recorded, message(&record, because), record);
+        if stuck {
+            return Ok(outcome
+                .hint("it is still open and keeps the lock, so that nobody deploys over it: `rollback` takes it out of traffic and closes it"));
+        }
+        hand_back(self.memory, self.cx, self.id).await?;
+        Ok(outcome)
     }
-    Ok(())
+
+    /// Appends how it ended to the chain.
+    async fn close(
+        &self,
+        record: &Record,
+        because: Option<&Cause>,
+        record_sha256: Sha256,
+    ) -> Result<(), StepError> {
+        let event = match (record.status, record.rollback_deadline) {
+            (RecordStatus::Success, Some(rollback_deadline)) => {
+                ChainEvent::Deployed { record_sha256, rollback_deadline }
+            }
+            (status, _) => ChainEvent::Failed {
+                status,
+                because: because.map(|cause| cause.because.clone()).unwrap_or_default(),
+                record_sha256: Some(record_sha256),
+            },
+        };
+        self.append(event).await
+    }
+
+    /// Marks a version that was seen to be bad, also where an earlier run got no further than closing.
+    async fn mark_bad(&self, record: &Record, because: Option<&Cause>) -> Result<(), StepError> {
+        let Some(cause) = because.filter(|cause| cause.bad_version) else { return Ok(()) };
+        let Some(deployment) = &record.deployment else { return Ok(()) };
+        let version = deployment.version.to_string();
+        if self.state.bad_versions.contains_key(&version) {
+            return Ok(());
+        }
+        self.append(ChainEvent::MarkedBad { version, why: cause.because.clone() }).await
+    }
+
+    async fn append(&self, event: ChainEvent) -> Result<(), StepError> {
+        let actor = self.cx.run_info().actor.clone();
+        self.memory.chain.append(event, self.id.clone(), self.now, actor).await?;
+        Ok(())
+    }
 }
 
 /// Hands the lock back. One that is somebody else's by now is theirs.
 async fn hand_back(memory: &Memory, cx: &StepContext<Record>, id: &DeploymentId) -> Result<(), StepError> {
     match memory.lock.release(&owner(cx, id)).await {
-        Ok(()) => {}
-        Err(error) => cx.out.say(&format!("the lock was not handed back by this run: {error}")),
+        Ok(()) | Err(LockError::Lost { holder: None }) => {}
+        Err(LockError::Lost { holder: Some(holder) }) => {
+            cx.out.say(&format!("the lock is left alone: it is held by {holder}"));
+        }
+        Err(error) => return Err(error.into()),
     }
     memory.stop.clear(id).await?;
     Ok(())
 }
 
-/// The pages for people, beside the artifacts.
-fn write_beside(cx: &StepContext<Record>, record: &Record) -> Result<(), StepError> {
+/// The page for people, beside the artifacts. That it cannot be written changes no verdict.
+fn write_beside(cx: &StepContext<Record>, record: &Record) {
     let identity = cx.identity();
     let page = render::rollback_page(&identity.app, &identity.environment, &identity.deployment_id, record);
-    fs::write_atomic(&cx.artifacts().path().join("rollback.md"), page.as_bytes())
-        .or_reason(Reason::ArtifactUnwritable, "rollback.md cannot be written")
+    if let Err(error) = fs::write_atomic(&cx.artifacts().path().join("rollback.md"), page.as_bytes()) {
+        cx.out.say(&format!("warning: rollback.md is not written: {error}"));
+    }
 }

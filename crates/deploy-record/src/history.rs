@@ -3,7 +3,7 @@
 use crate::store::{Memory, StoreArgs};
 use kit_contract::chain::{ChainEntry, ChainEvent};
 use kit_contract::config::Span;
-use kit_contract::{ArtifactKind, ArtifactName, DeploymentId, Reason};
+use kit_contract::{DeploymentId, Reason};
 use kit_core::{ResultExt as _, StepError};
 use kit_step::{CommandSpec, Example, IdentityRule, Tool, ToolContext, ToolOutput};
 
@@ -103,18 +103,14 @@ impl Tool for Show {
 
     async fn run(args: ShowArgs, cx: ToolContext) -> Result<ToolOutput, StepError> {
         let memory = Memory::open(&args.store, &cx).await?;
-        let record = ArtifactName::only(ArtifactKind::Record).file_name();
-        let keys = memory.store.list(&memory.layout.deployment_prefix(&args.id)).await?;
-        let newest = keys.iter().rfind(|key| key.ends_with(&format!("/{record}")));
-        let Some(key) = newest.and_then(|key| key.parse::<kit_store::Key>().ok()) else {
+        let Some(newest) = memory.records(&args.id).await?.pop() else {
             return Err(StepError::new(
                 Reason::ArtifactMissing,
                 format!("there is no record of {}", args.id),
             )
             .hint("`deploy-record list` lists the deployments"));
         };
-        let object = memory.store.get(&key).await?.map(|object| object.bytes).unwrap_or_default();
-        let json: serde_json::Value = serde_json::from_slice(&object)
+        let json: serde_json::Value = serde_json::from_slice(&newest.bytes)
             .or_reason(Reason::ArtifactInvalid, "the record cannot be read")?;
         Ok(ToolOutput { reason: Reason::Recorded, text: format!("{json:#}"), json })
     }

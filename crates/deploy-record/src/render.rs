@@ -43,7 +43,9 @@ pub(crate) fn rollback_page(app: &Name, environment: &Name, id: &DeploymentId, r
                  nobody promises that the old version still fits."
             );
         }
-        (None, _) => text.push_str("There is nothing to return to: this is the first deployment.\n"),
+        (None, _) => {
+            text.push_str("No deployment to return to is known: this was the first, or never began.\n");
+        }
         (Some(_), None) => text.push_str("Nothing to roll back: this deployment did not take over.\n"),
     }
     text.push_str(

@@ -1,6 +1,6 @@
 //! What the commands share of the store.
 
-use kit_contract::{DeploymentId, Reason};
+use kit_contract::{ArtifactKind, ArtifactName, DeploymentId, Reason};
 use kit_core::{ResultExt as _, StepError};
 use kit_step::ToolContext;
 use kit_store::{Chain, Layout, Lock, LockOwner, Stop, Store};
@@ -39,6 +39,33 @@ impl Memory {
             layout,
         })
     }
+
+    /// The records that were published for a deployment, oldest attempt first.
+    pub(crate) async fn records(&self, id: &DeploymentId) -> Result<Vec<Published>, StepError> {
+        let prefix = self.layout.deployment_prefix(id);
+        let file = ArtifactName::only(ArtifactKind::Record).file_name();
+        let keys = self.store.list(&prefix).await?;
+        let attempt = |key: &String| -> Option<u32> {
+            key.strip_prefix(&prefix)?.strip_suffix(&file)?.strip_suffix('/')?.parse().ok()
+        };
+        let mut attempts: Vec<u32> = keys.iter().filter_map(attempt).collect();
+        attempts.sort_unstable();
+        let mut records = Vec::new();
+        for attempt in attempts {
+            let name = ArtifactName::only(ArtifactKind::Record);
+            // One that is gone since it was listed is simply not there.
+            if let Some(object) = self.store.get(&self.layout.artifact(id, attempt, &name)).await? {
+                records.push(Published { attempt, bytes: object.bytes });
+            }
+        }
+        Ok(records)
+    }
+}
+
+/// A record as it lies in the store.
+pub(crate) struct Published {
+    pub(crate) attempt: u32,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// Who we are to the lock. Outside CI there are no runs, so the deployment alone says whose it is.

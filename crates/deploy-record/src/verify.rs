@@ -1,9 +1,10 @@
 //! `deploy-record verify`: is the chain whole, and are the records those that it names?
 
+use crate::place::record_sha256;
 use crate::store::{Memory, StoreArgs};
-use kit_contract::chain::ChainEvent;
+use kit_contract::body::Record;
 use kit_contract::config::Span;
-use kit_contract::{ArtifactKind, ArtifactName, Reason, Sha256};
+use kit_contract::{ArtifactName, DeploymentId, Reason, Sha256};
 use kit_core::StepError;
 use kit_step::{CommandSpec, Example, IdentityRule, Tool, ToolContext, ToolOutput};
 
@@ -23,7 +24,8 @@ impl Tool for Verify {
         command: Some("verify"),
         about: "Checks that nobody has changed the history",
         details: "Reads every entry of the chain, checks every link and the head, and compares every record with \
-                  the digest that the chain holds of it. Lists everything that is wrong and changes nothing.",
+                  the digest that the chain holds of it, and every artifact with the digest that its record holds. \
+                  Lists everything that is wrong and changes nothing.",
         examples: &[Example { what: "Is the history whole?", line: "deploy-record verify" }],
         reads: &[],
         qualifier: None,
@@ -41,15 +43,10 @@ impl Tool for Verify {
         let mut records = 0;
         if problems.is_empty() {
             for (entry, _) in memory.chain.load().await?.entries {
-                let digest = match entry.event {
-                    ChainEvent::Deployed { record_sha256, .. } => Some(record_sha256),
-                    ChainEvent::Failed { record_sha256, .. } => record_sha256,
-                    _ => None,
-                };
-                if let Some(digest) = digest {
+                if let Some(digest) = record_sha256(&entry.event) {
                     records += 1;
                     problems
-                        .extend(check_record(&memory, entry.sequence, &entry.deployment_id, &digest).await?);
+                        .extend(check_record(&memory, entry.sequence, &entry.deployment_id, digest).await?);
                 }
             }
         }
@@ -65,25 +62,30 @@ impl Tool for Verify {
     }
 }
 
-/// The record may have been published by any attempt.
+/// The record may have been published by any attempt; the artifacts that it names lie beside it.
 async fn check_record(
     memory: &Memory,
     sequence: u64,
-    id: &kit_contract::DeploymentId,
+    id: &DeploymentId,
     digest: &Sha256,
-) -> Result<Option<String>, StepError> {
-    let record = ArtifactName::only(ArtifactKind::Record).file_name();
-    let keys = memory.store.list(&memory.layout.deployment_prefix(id)).await?;
-    for key in keys.iter().filter(|key| key.ends_with(&format!("/{record}"))) {
-        let key: kit_store::Key = match key.parse() {
-            Ok(key) => key,
-            Err(_) => continue,
-        };
-        if let Some(object) = memory.store.get(&key).await?
-            && Sha256::of(&object.bytes) == *digest
-        {
-            return Ok(None);
+) -> Result<Vec<String>, StepError> {
+    let records = memory.records(id).await?;
+    let Some(record) = records.into_iter().find(|record| Sha256::of(&record.bytes) == *digest) else {
+        return Ok(vec![format!(
+            "entry {sequence}: the record of {id} is missing, or is not the one that was written"
+        )]);
+    };
+    let Ok(body) = serde_json::from_slice::<Record>(&record.bytes) else {
+        return Ok(vec![format!("entry {sequence}: the record of {id} cannot be read")]);
+    };
+    let mut problems = Vec::new();
+    for step in body.steps {
+        let (Some(digest), Ok(name)) = (step.sha256, step.artifact.parse::<ArtifactName>()) else { continue };
+        let key = memory.layout.artifact(id, record.attempt, &name);
+        let same = memory.store.get(&key).await?.is_some_and(|object| Sha256::of(&object.bytes) == digest);
+        if !same {
+            problems.push(format!("entry {sequence}: {key} is missing, or is not the one that was recorded"));
         }
     }
-    Ok(Some(format!("entry {sequence}: the record of {id} is missing, or is not the one that was written")))
+    Ok(problems)
 }

@@ -3,6 +3,8 @@
 //! - [`Sandbox`] runs a real binary in a folder and an environment of its own;
 //! - [`runner`] reads what a binary printed and wrote exactly as a GitHub Actions runner would;
 //! - [`git::Repository`] makes repositories whose commits have the same ids on every machine;
+//! - [`artifact`] is one as a step would have left it;
+//! - [`FakeRouter`] moves traffic, or fails to, behind the program `fake-router`;
 //! - [`http::Server`] answers what the test scripted and fails the test on anything else.
 //!
 //! The binary `rehearse` is a step whose every way to end can be chosen; `tests/frame` proves the frame
@@ -19,13 +21,17 @@
     reason = "what goes wrong here is a failed test, and must say so loudly"
 )]
 
+mod artifacts;
 pub mod git;
 pub mod http;
 mod process;
+mod router;
 pub mod runner;
 mod sandbox;
 mod snapshot;
 
+pub use artifacts::{artifact, deployment};
 pub use process::{Ran, Started};
+pub use router::FakeRouter;
 pub use rustix::process::Signal;
 pub use sandbox::Sandbox;

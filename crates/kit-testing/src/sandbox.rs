@@ -127,6 +127,11 @@ impl Sandbox {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}\n{text}"))
     }
 
+    /// Puts an artifact into the default folder.
+    pub fn put_artifact(&self, name: &str, artifact: &serde_json::Value) {
+        self.write(&artifact_path(name), format!("{artifact:#}\n"));
+    }
+
     /// What the runner would take from the file of outputs; one that it would refuse fails the test.
     pub fn outputs(&self) -> BTreeMap<String, String> {
         let text = self.read(OUTPUT);

@@ -12,24 +12,30 @@ use std::time::Duration;
 
 /// An answer names a few services; a longer one is not an answer.
 const ANSWER_LIMIT_BYTES: u64 = 1 << 20;
-/// A driver that takes longer than this hangs.
-const DEADLINE: Duration = Duration::from_secs(30);
+/// A driver that takes longer than this hangs, however long the router may take to settle.
+const LONGEST: Duration = Duration::from_secs(30);
+/// A driver that does not obey SIGINT, and then SIGTERM, for this long is killed: when the step is
+/// cancelled, there must be time left for the withdrawal.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// Runs the user's program for every request. Its stderr goes to the log.
 pub struct CommandRouter {
     program: String,
     args: Vec<String>,
     folder: PathBuf,
+    deadline: Duration,
 }
 
 impl CommandRouter {
     /// The program of the configuration, run in `folder`.
     pub fn new(traffic: &Traffic, folder: &Path) -> Self {
-        let program = traffic.command.first().cloned().unwrap_or_default();
-        // A name is looked up on PATH; a path is relative to deploy.toml.
-        let program =
-            if program.contains('/') { folder.join(&program).display().to_string() } else { program };
-        Self { program, args: traffic.command.iter().skip(1).cloned().collect(), folder: folder.to_owned() }
+        Self {
+            // A name is looked up on PATH; a path is relative to the folder that it is run in.
+            program: traffic.command.first().cloned().unwrap_or_default(),
+            args: traffic.command.iter().skip(1).cloned().collect(),
+            folder: folder.to_owned(),
+            deadline: traffic.settle.duration().min(LONGEST),
+        }
     }
 
     async fn ask(
@@ -49,7 +55,8 @@ impl CommandRouter {
             .stdout(Stdout::Capture { limit_bytes: ANSWER_LIMIT_BYTES })
             // A refusal is an answer too: it says why.
             .accept_code(1)
-            .deadline(DEADLINE)
+            .deadline(self.deadline)
+            .grace(GRACE)
             .run(cx)
             .await
             .map_err(|error| TrafficError::Program {

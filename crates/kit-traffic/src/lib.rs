@@ -1,7 +1,8 @@
 //! Routers behind one trait: who gets which share of the traffic.
 //!
 //! A router is asked to change something, and then asked what is so. Only the second answer counts:
-//! [`settle`] watches until what was asked for is observed, for every service, or says what is not.
+//! [`settle`], [`switch`] and [`withdraw`] watch until what was asked for is observed, for every service,
+//! or say what is not.
 #![warn(missing_docs)]
 
 mod command;
@@ -9,6 +10,9 @@ mod protocol;
 mod reached;
 mod router;
 mod settle;
+mod switch;
+#[cfg(test)]
+mod tests;
 mod withdraw;
 
 pub use command::CommandRouter;
@@ -16,6 +20,7 @@ pub use protocol::{Action, Answer, Request, RequestedService, SCHEMA, Service};
 pub use reached::{Shortfall, shortfalls};
 pub use router::{Router, TrafficError, Want};
 pub use settle::{Settled, settle};
+pub use switch::{switch, unswitched};
 pub use withdraw::withdraw;
 
 use kit_contract::config::{Driver, Traffic};

@@ -29,6 +29,20 @@ pub enum Shortfall {
         /// The version that the router sends traffic to.
         observed: String,
     },
+    /// Its stable side is another version than the one that it was switched to.
+    NotStable {
+        /// The service.
+        service: Name,
+        /// The version that is to be stable.
+        wanted: String,
+        /// The version that is; `None` if the router does not know.
+        observed: Option<String>,
+    },
+    /// The router refused the change.
+    Refused {
+        /// What it said.
+        problem: String,
+    },
     /// The router says nothing about it.
     Unknown {
         /// The service.
@@ -46,6 +60,11 @@ impl std::fmt::Display for Shortfall {
             Self::WrongVersion { service, wanted, observed } => {
                 write!(f, "{service}: the canary is version {observed}, not {wanted}")
             }
+            Self::NotStable { service, wanted, observed } => {
+                let observed = observed.as_deref().unwrap_or("unknown");
+                write!(f, "{service}: the stable version is {observed}, not {wanted}")
+            }
+            Self::Refused { problem } => f.write_str(problem),
             Self::Unknown { service } => write!(f, "{service}: the router says nothing about it"),
         }
     }

@@ -91,6 +91,17 @@ pub enum TrafficError {
 }
 
 impl TrafficError {
+    /// It and everything below it, on one line.
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut below = std::error::Error::source(self);
+        while let Some(error) = below {
+            text.push_str(&format!(": {error}"));
+            below = error.source();
+        }
+        text
+    }
+
     /// As the failure of a step.
     pub fn into_step_error(self, reason: Reason, message: impl Into<String>) -> StepError {
         StepError::new(reason, message).because(self)

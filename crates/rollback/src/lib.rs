@@ -7,19 +7,26 @@
 //! it tells the chain.
 #![warn(missing_docs)]
 
+mod conclude;
 mod gather;
+mod known;
+mod outside;
 mod plan;
 mod undo;
 
-use gather::Outside;
-use kit_contract::body::{Rollback, UndoAction, UndoOutcome};
+use gather::gather;
+use kit_contract::body::Rollback;
 use kit_contract::config::Span;
 use kit_contract::{Artifact, ArtifactKind, DeploymentId, Reason};
 use kit_core::StepError;
 use kit_step::{
     CommandSpec, Example, IdentityRule, Outcome, Program, ReadSpec, Step, StepContext, markdown_escape,
 };
-use plan::{Plan, plan};
+use kit_traffic::Service;
+use known::Known;
+use outside::Outside;
+use plan::{Plan, Refused, Subject, plan, subject};
+use undo::Undo;
 
 /// The program.
 pub fn program() -> Program {
@@ -30,7 +37,7 @@ pub fn program() -> Program {
 /// The inputs.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The deployment to undo; without this, the one that is open, else the one that serves
+    /// The deployment to undo; without this, the one that is open, else the newest
     #[arg(long, value_name = "ID")]
     deployment: Option<DeploymentId>,
     /// Why, for the record
@@ -39,7 +46,7 @@ pub(crate) struct Args {
     /// Switch back although the window has passed or another deployment runs
     #[arg(long)]
     force: bool,
-    /// Switch back although migrations were applied that the old version cannot live with
+    /// Switch back although migrations were applied that the old version cannot live with, or may have been
     #[arg(long)]
     accept_schema_ahead: bool,
     /// The store: file:<folder> or s3://<bucket>/<prefix>
@@ -96,28 +103,54 @@ impl Step for RollbackStep {
     };
 
     async fn run(args: Args, cx: StepContext<Rollback>) -> Result<Outcome<Rollback>, StepError> {
+        if args.reason.trim().is_empty() {
+            return Err(StepError::new(Reason::UsageError, "--reason is empty")
+                .hint("say why: it stands in the chain for ever"));
+        }
         let outside = Outside::open(&cx, args.store.as_deref()).await?;
-        let mut known = outside.gather(&cx, &args).await?;
-        let now = cx.clock.now();
-        let drawn = plan(&known, now).map_err(|refused| StepError::new(refused.reason, refused.message));
+        let mut known = gather(&cx, &outside, &args).await;
         if args.dry_run {
-            return drawn.map(|plan| dry(&args, &plan));
+            known.services = outside.observe(&cx, &cx.identity().deployment_id).await?;
+            return dry(&args, &known, plan(&known, cx.clock.now())).map_err(conclude::refusal);
         }
-        let drawn = match drawn {
-            // A guard forbids switching back; a canary of the same deployment is still withdrawn.
-            Err(error) if error.reason.class() == kit_contract::Class::Verdict => {
-                known.services = outside.withdraw_anyway(&cx, known.services.take()).await?;
-                return Err(error);
+        let subject = subject(&known);
+        match &subject {
+            Ok(subject) => cx.save(conclude::body(&args, &subject.id, None, Vec::new())),
+            // Whoever named the wrong one is asked before anything is touched.
+            Err(refused) if refused.reason == Reason::UsageError => {
+                return Err(conclude::refusal(refused.clone()));
             }
-            other => other?,
-        };
-        if nothing_left(&drawn) {
-            let message = format!("nothing of {} serves, and the chain is closed", drawn.subject);
-            return Ok(Outcome::new(Reason::NothingToUndo, message, body(&args, &drawn, Vec::new())));
+            Err(_) => {}
         }
-        let undone = undo::run(&cx, &outside, &args, &drawn).await;
+        let mut undo = Undo::new(&cx, &outside, &args);
+        for running in running(&known, subject.as_ref().ok()) {
+            undo.request_stop(&running).await;
+        }
+        cx.in_danger(
+            "a rollback was under way and did not come to its end",
+            "run rollback again: it does what is left to do",
+        );
+        let done = match look(&cx, &outside, &known, &mut undo, subject.as_ref().ok()).await {
+            Ok(services) => {
+                known.services = services;
+                match plan(&known, cx.clock.now()) {
+                    Ok(plan) if plan.is_empty() && undo.actions.is_empty() => {
+                        Ok(conclude::nothing(&args, &known, &plan))
+                    }
+                    Ok(plan) => Ok(carry_out(&cx, &known, undo, &args, &plan).await),
+                    Err(refused) => {
+                        let error = refuse(&known, &mut undo, refused).await;
+                        if let Ok(subject) = &subject {
+                            cx.save(conclude::body(&args, &subject.id, None, undo.actions));
+                        }
+                        Err(error)
+                    }
+                }
+            }
+            Err(error) => Err(error),
+        };
         cx.out_of_danger();
-        Ok(conclude(&args, &drawn, undone))
+        done
     }
 
     fn summary(artifact: &Artifact<Rollback>) -> String {
@@ -136,75 +169,103 @@ impl Step for RollbackStep {
     }
 }
 
-fn nothing_left(plan: &Plan) -> bool {
-    plan.withdraw.is_empty() && plan.switch_back.is_empty() && !plan.close
-}
-
-fn body(args: &Args, plan: &Plan, actions: Vec<UndoAction>) -> Rollback {
-    Rollback {
-        subject: plan.subject.clone(),
-        target: plan.target.clone(),
-        why: args.reason.clone(),
-        forced: args.force,
-        actions,
-        observed: Vec::new(),
+/// What the router says. One that cannot be asked can perhaps still be told to withdraw, and says then
+/// what is so.
+async fn look(
+    cx: &StepContext<Rollback>,
+    outside: &Outside,
+    known: &Known,
+    undo: &mut Undo<'_>,
+    subject: Option<&Subject>,
+) -> Result<Option<Vec<Service>>, StepError> {
+    match outside.observe(cx, &cx.identity().deployment_id).await {
+        Err(error) if !others_run(known, subject) => {
+            cx.out.say(&format!("{}; withdrawing all the same", error.chain()));
+            undo.withdraw().await.map(Some).ok_or_else(|| conclude::stuck_withdrawal(undo))
+        }
+        looked => looked,
     }
 }
 
-fn dry(args: &Args, plan: &Plan) -> Outcome<Rollback> {
-    let names =
-        |names: &[kit_contract::Name]| names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+/// Moves the traffic, looks what serves, tells the books.
+async fn carry_out(
+    cx: &StepContext<Rollback>,
+    known: &Known,
+    mut undo: Undo<'_>,
+    args: &Args,
+    plan: &Plan,
+) -> Outcome<Rollback> {
+    undo.traffic(plan).await;
+    let observed = undo.observe().await;
+    cx.save(conclude::body(args, &plan.subject.id, plan.target.as_ref(), undo.actions.clone()));
+    // From here on, nothing but the books can be wrong.
+    cx.out_of_danger();
+    undo.tell(plan, known.history.is_some()).await;
+    conclude::conclude(args, plan, undo, observed)
+}
+
+/// Whom to ask to stop: the subject if it may still run; with `--force` also another that does.
+fn running(known: &Known, subject: Option<&Subject>) -> Vec<DeploymentId> {
+    match (known.open(), subject) {
+        (Some(open), Some(subject)) if *open == subject.id || known.force => vec![open.clone()],
+        (None, Some(subject)) if known.history.is_none() => vec![subject.id.clone()],
+        _ => Vec::new(),
+    }
+}
+
+/// True if another deploy is under way, whose canary is not ours to withdraw.
+fn others_run(known: &Known, subject: Option<&Subject>) -> bool {
+    let other = |open: &DeploymentId| subject.is_none_or(|subject| subject.id != *open);
+    known.open().is_some_and(other) && !known.force
+}
+
+/// A guard forbids the rest, or nobody knows what is to be undone; but nothing stands before a withdrawal.
+async fn refuse(known: &Known, undo: &mut Undo<'_>, refused: Refused) -> StepError {
+    let has_canary = known.services.iter().flatten().any(|service| service.canary_percent > 0.0);
+    let withdraws = has_canary
+        && refused.reason != Reason::UsageError
+        && !others_run(known, subject(known).ok().as_ref());
+    if !withdraws {
+        return conclude::refusal(refused);
+    }
+    if undo.withdraw().await.is_none() {
+        return conclude::stuck_withdrawal(undo);
+    }
+    let reason = if refused.reason == Reason::NothingToUndo { Reason::Withdrawn } else { refused.reason };
+    let message = format!("the canary was withdrawn, 0 % observed for every service; {}", refused.message);
+    conclude::refusal(Refused { reason, message })
+}
+
+fn dry(args: &Args, known: &Known, drawn: Result<Plan, Refused>) -> Result<Outcome<Rollback>, Refused> {
+    let plan = match drawn {
+        Ok(plan) => plan,
+        Err(refused) if refused.reason == Reason::Withdrawn => {
+            let message = format!("would only withdraw the canary; nothing was changed; {}", refused.message);
+            let body = conclude::body(args, &subject(known)?.id, None, Vec::new());
+            return Ok(Outcome::new(Reason::NothingToUndo, message, body));
+        }
+        Err(refused) => return Err(refused),
+    };
     let mut steps = Vec::new();
-    if !plan.withdraw.is_empty() {
-        steps.push(format!("take the canary of {} to zero", names(&plan.withdraw)));
+    for service in &plan.withdraw {
+        steps.push(format!("take the canary of {service} to zero"));
     }
     for (service, version) in &plan.switch_back {
         steps.push(format!("switch {service} back to {version}"));
     }
     if plan.close {
-        steps.push(format!("close {} in the chain", plan.subject));
+        steps.push(format!("close {} in the chain", plan.subject.id));
     }
     if plan.mark_bad {
         steps.push("mark its version bad".to_owned());
     }
-    let message = if steps.is_empty() { "nothing to do".to_owned() } else { steps.join("; ") };
-    Outcome::new(
+    if plan.release {
+        steps.push("release its lock".to_owned());
+    }
+    let message = if steps.is_empty() { "do nothing".to_owned() } else { steps.join("; ") };
+    Ok(Outcome::new(
         Reason::NothingToUndo,
         format!("would {message}; nothing was changed"),
-        body(args, plan, Vec::new()),
-    )
-}
-
-/// What was undone settles the result; book-keeping that failed is said, and can be done again.
-fn conclude(args: &Args, plan: &Plan, undone: undo::Undone) -> Outcome<Rollback> {
-    let stuck_in_traffic = undone.actions.iter().any(|action| {
-        matches!(action.action.as_str(), "withdraw_canary" | "switch_back")
-            && !matches!(action.outcome, UndoOutcome::Done | UndoOutcome::NotNeeded)
-    });
-    let untold: Vec<&UndoAction> = undone
-        .actions
-        .iter()
-        .filter(|action| matches!(action.action.as_str(), "close_chain" | "release_lock" | "stop_request"))
-        .filter(|action| !matches!(action.outcome, UndoOutcome::Done | UndoOutcome::NotNeeded))
-        .collect();
-    let reason = if stuck_in_traffic { Reason::RollbackStuck } else { Reason::RolledBack };
-    let first_stuck = undone.actions.iter().find(|action| action.outcome == UndoOutcome::Stuck);
-    let message = match (stuck_in_traffic, first_stuck) {
-        (true, Some(action)) => format!("{} of {}: {}", action.action, action.target, action.message),
-        _ => {
-            let version = plan.version.as_deref().unwrap_or("an unknown version");
-            format!("{} ({version}) is out of traffic, and that was observed", plan.subject)
-        }
-    };
-    let hints: Vec<String> = untold
-        .iter()
-        .map(|action| format!("{} is not done: {}; run rollback again once the store answers", action.action, action.message))
-        .chain(stuck_in_traffic.then(|| {
-            "see what the router says with `rollout status`, put it right by hand, then run rollback again".to_owned()
-        }))
-        .collect();
-    let body = Rollback { observed: undone.observed, ..body(args, plan, undone.actions) };
-    let mut outcome = Outcome::new(reason, message, body);
-    outcome.hints = hints;
-    outcome
+        conclude::body(args, &plan.subject.id, plan.target.as_ref(), Vec::new()),
+    ))
 }

@@ -3,54 +3,52 @@
 //! Withdrawing a canary is never refused. Guards stand only before switching back a version that was
 //! promoted, because that is a deploy of its own.
 
+use crate::known::{Known, LockSeen, Schema};
 use jiff::Timestamp;
-use kit_contract::chain::State;
+use kit_contract::body::ServiceVersion;
+use kit_contract::chain::{GoodVersion, State};
 use kit_contract::{DeploymentId, Name, Reason};
 use kit_traffic::Service;
-
-/// Everything that is known.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Known {
-    /// The deployment that was named; `None`: the one that is open, else the one that serves.
-    pub(crate) asked: Option<DeploymentId>,
-    /// What the chain says; `None` if the store cannot be asked.
-    pub(crate) state: Option<State>,
-    /// The deployment of the artifact folder, and its version where it got that far.
-    pub(crate) local: Option<(DeploymentId, Option<String>)>,
-    /// Stable versions before the first stage, as the artifacts of the folder say.
-    pub(crate) before: Vec<(Name, String)>,
-    /// What the router says; `None` if traffic is not ours to move.
-    pub(crate) services: Option<Vec<Service>>,
-    /// True if migrations were applied that the old version cannot live with.
-    pub(crate) contracted: bool,
-    /// The deployment that holds the lock, if it is neither the subject nor expired.
-    pub(crate) locked_by: Option<DeploymentId>,
-    /// Guards are overridden.
-    pub(crate) force: bool,
-    /// The schema may be ahead.
-    pub(crate) accept_schema_ahead: bool,
-}
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
     /// The deployment that is undone.
-    pub(crate) subject: DeploymentId,
-    /// Its version, where known.
-    pub(crate) version: Option<String>,
+    pub(crate) subject: Subject,
     /// The deployment that is returned to; `None` if there is none, or only a canary is withdrawn.
     pub(crate) target: Option<DeploymentId>,
+    /// Good deployments between the two, which do not serve either from then on.
+    pub(crate) passed_over: Vec<DeploymentId>,
     /// Canaries to take to zero.
     pub(crate) withdraw: Vec<Name>,
     /// Services to switch back, and to which version.
     pub(crate) switch_back: Vec<(Name, String)>,
-    /// True if the chain has the subject open or serving, so that it has to be closed there.
+    /// True if the chain has the subject open or serving, so that it has to be closed there, or cannot be
+    /// asked.
     pub(crate) close: bool,
+    /// True if the subject holds the lock.
+    pub(crate) release: bool,
     /// True if the version is to be marked bad.
     pub(crate) mark_bad: bool,
 }
 
-/// Why it may not be done.
+impl Plan {
+    /// True if everything is undone already.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.withdraw.is_empty() && self.switch_back.is_empty() && !self.close && !self.release
+    }
+}
+
+/// The deployment that is undone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Subject {
+    /// Its id.
+    pub(crate) id: DeploymentId,
+    /// Its version, where known.
+    pub(crate) version: Option<String>,
+}
+
+/// Why it may not, or need not, be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refused {
     pub(crate) reason: Reason,
@@ -63,250 +61,180 @@ fn refuse(reason: Reason, message: impl Into<String>) -> Refused {
 
 /// Draws the plan.
 pub(crate) fn plan(known: &Known, now: Timestamp) -> Result<Plan, Refused> {
-    let empty = State::default();
-    let state = known.state.as_ref().unwrap_or(&empty);
-    let (subject, version) = subject(known, state)?;
+    let nothing = State::default();
+    let state = known.history.as_ref().map_or(&nothing, |history| &history.state);
+    let subject = subject(known)?;
     let services = known.services.as_deref().unwrap_or_default();
-    let promoted: Vec<&Service> =
-        services.iter().filter(|service| version.is_some() && service.stable_version == version).collect();
-    let good = state.good.iter().find(|good| good.deployment_id == subject);
-    let open = state.open.as_ref().is_some_and(|open| open.deployment_id == subject);
-    // A version that serves and was not promoted by this deployment is nothing to switch back from:
-    // a re-deploy of the same version has the old one on the stable side as well.
-    let redeployed =
-        state.good.iter().any(|g| g.deployment_id != subject && Some(&g.version) == version.as_ref());
-    let switch = !(promoted.is_empty() || open && redeployed);
-    let target = state.target_of(&subject);
-    let mut switch_back = Vec::new();
-    if switch {
-        guard(known, good.and_then(|good| good.rollback_deadline), now)?;
-        for service in &promoted {
-            switch_back.push((
-                service.name.clone(),
-                old_version(known, target.map(|t| t.version.as_str()), &service.name)?,
-            ));
+    let open = state.open.as_ref().is_some_and(|open| open.deployment_id == subject.id);
+    let current = state.current().filter(|good| good.deployment_id == subject.id);
+    let withdraw: Vec<Name> =
+        services.iter().filter(|service| has_canary(service)).map(|service| service.name.clone()).collect();
+    if let Some(good) = current {
+        if known.services.is_none() {
+            let message = format!("{} serves, and traffic.driver is \"none\"", good.version);
+            return Err(refuse(Reason::ConfigInvalid, format!("{message}: nothing here can switch it back")));
+        }
+        if known.asked.is_none() && !withdraw.is_empty() {
+            // Somebody's canary has a share: that is the newest thing, and the release was not named.
+            let message =
+                format!("{} serves and stays: to undo it, give --deployment {}", good.version, subject.id);
+            return Err(refuse(Reason::Withdrawn, message));
         }
     }
-    let withdraw = services
-        .iter()
-        .filter(|service| service.canary_percent > 0.0)
-        .map(|service| service.name.clone())
-        .collect();
+    if known.history.is_none() && subject.version.is_none() {
+        let message =
+            format!("the store cannot be asked, so nobody knows whether {} was promoted", subject.id);
+        return Err(refuse(Reason::StoreUnreachable, message));
+    }
+    let usable = target(state, &subject);
+    let mut switch_back = Vec::new();
+    for service in services.iter().filter(|service| is_promoted(service, &subject, state)) {
+        guard(known, &subject, current.and_then(|good| good.rollback_deadline), now)?;
+        let version = old_version(known, state, &subject, usable, &service.name)?;
+        switch_back.push((service.name.clone(), version));
+    }
+    let target = match current {
+        _ if !switch_back.is_empty() => usable,
+        // Switched back already, by an earlier run that could not tell the chain.
+        Some(_) => in_service(state, &subject, services),
+        None => None,
+    };
     Ok(Plan {
-        target: target.filter(|_| switch).map(|good| good.deployment_id.clone()),
-        close: open || good.is_some(),
-        mark_bad: good.is_some(),
+        passed_over: target.map(|target| passed_over(state, &subject, target)).unwrap_or_default(),
+        target: target.map(|good| good.deployment_id.clone()),
+        close: open || current.is_some() || known.history.is_none(),
+        release: known.lock.holder() == Some(&subject.id),
+        mark_bad: current.is_some(),
         subject,
-        version,
         withdraw,
         switch_back,
     })
 }
 
-fn subject(known: &Known, state: &State) -> Result<(DeploymentId, Option<String>), Refused> {
-    let in_chain = |id: &DeploymentId| {
-        let open = state.open.iter().map(|open| (&open.deployment_id, &open.version));
-        let good = state.good.iter().map(|good| (&good.deployment_id, &good.version));
-        open.chain(good).find(|(known, _)| *known == id).map(|(_, version)| version.clone())
-    };
-    let in_folder = |id: &DeploymentId| {
-        known.local.as_ref().filter(|(local, _)| local == id).and_then(|(_, version)| version.clone())
-    };
-    let newest = state
-        .open
-        .as_ref()
-        .map(|open| open.deployment_id.clone())
-        .or_else(|| known.local.as_ref().map(|(id, _)| id.clone()))
-        .or_else(|| state.current().map(|good| good.deployment_id.clone()));
-    match known.asked.clone().or(newest) {
-        Some(id) => {
-            let version = in_chain(&id).or_else(|| in_folder(&id));
-            Ok((id, version))
-        }
-        None => Err(refuse(Reason::NothingToUndo, "nothing was deployed here, and nothing is open")),
-    }
+fn has_canary(service: &Service) -> bool {
+    service.canary_percent > 0.0
 }
 
-fn guard(known: &Known, deadline: Option<Timestamp>, now: Timestamp) -> Result<(), Refused> {
-    if known.force {
-        return Ok(());
+/// True if the subject's version is the stable one of this service.
+fn is_promoted(service: &Service, subject: &Subject, state: &State) -> bool {
+    let current = state.current().is_some_and(|good| good.deployment_id == subject.id);
+    let Some(stable) = &service.stable_version else {
+        // A router that does not know is asked to switch back what the chain says serves.
+        return current;
+    };
+    // A re-deploy of the version that serves has it on the stable side from the beginning.
+    let was_there = state.current().is_some_and(|good| good.version == *stable);
+    subject.version.as_ref() == Some(stable) && (current || !was_there)
+}
+
+/// Which deployment is undone: the one that was named, the one that is open, the one of the artifact
+/// folder, the newest. One that ended badly is still the newest: the release that served before it, and
+/// serves again, is only undone if it is named.
+pub(crate) fn subject(known: &Known) -> Result<Subject, Refused> {
+    let state = known.history.as_ref().map(|history| &history.state);
+    let named = known.asked.clone();
+    let open = || known.open().cloned();
+    let local = || known.local.as_ref().map(|(id, _)| id.clone());
+    if let (None, Some(open), Some(local)) = (&named, open(), local())
+        && open != local
+    {
+        let message = format!("deployment {open} is open, and the artifact folder is that of {local}");
+        return Err(refuse(Reason::UsageError, format!("{message}: say which one with --deployment")));
     }
-    if let Some(holder) = &known.locked_by {
-        return Err(refuse(Reason::LockHeld, format!("deployment {holder} is being deployed now")));
+    let newest = || known.history.as_ref().and_then(|history| history.newest.clone());
+    let Some(id) = named.or_else(open).or_else(local).or_else(newest) else {
+        return Err(match state {
+            Some(_) => refuse(Reason::NothingToUndo, "nothing was deployed here, and nothing is open"),
+            None => refuse(
+                Reason::StoreUnreachable,
+                "the store cannot be asked and no deployment is named, so nobody knows what is to be undone",
+            ),
+        });
+    };
+    let in_folder = known.local.as_ref().filter(|(local, _)| *local == id);
+    let in_chain = known.history.as_ref().map(|history| history.versions.get(&id));
+    if matches!(in_chain, Some(None)) && in_folder.is_none() {
+        return Err(refuse(Reason::UsageError, format!("nobody knows a deployment {id}")));
     }
-    if let Some(deadline) = deadline.filter(|deadline| now > *deadline) {
+    let version = in_chain.flatten().cloned().or_else(|| in_folder.and_then(|(_, version)| version.clone()));
+    Ok(Subject { id, version })
+}
+
+/// What stands before switching back. `--force` is for time and for others, not for the schema.
+fn guard(
+    known: &Known,
+    subject: &Subject,
+    deadline: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<(), Refused> {
+    let held = |who: &str| refuse(Reason::LockHeld, format!("{who} holds the lock"));
+    match &known.lock {
+        _ if known.force => {}
+        LockSeen::Held(holder) if *holder != subject.id => return Err(held(&format!("deployment {holder}"))),
+        LockSeen::Unreadable => return Err(held("somebody who cannot be made out")),
+        LockSeen::Held(_) | LockSeen::Expired(_) | LockSeen::Free | LockSeen::NotAsked => {}
+    }
+    if let Some(deadline) = deadline.filter(|deadline| now > *deadline && !known.force) {
         return Err(refuse(Reason::WindowExpired, format!("the rollback window ended at {deadline}")));
     }
-    if known.contracted && !known.accept_schema_ahead {
-        return Err(refuse(
-            Reason::SchemaAhead,
-            "migrations were applied that the old version cannot live with",
-        ));
-    }
-    Ok(())
+    let problem = match &known.schema {
+        Schema::Fits => return Ok(()),
+        Schema::AheadSince(id) if *id != subject.id => return Ok(()),
+        _ if known.accept_schema_ahead => return Ok(()),
+        Schema::AheadSince(_) => "migrations were applied that the old version cannot live with",
+        Schema::Unknown => "which migrations were applied cannot be read from migration.json",
+    };
+    Err(refuse(Reason::SchemaAhead, problem))
+}
+
+/// The newest good version that is not the subject's and not marked bad.
+fn target<'a>(state: &'a State, subject: &Subject) -> Option<&'a GoodVersion> {
+    state.good.iter().rev().find(|good| {
+        good.deployment_id != subject.id
+            && Some(&good.version) != subject.version.as_ref()
+            && !state.bad_versions.contains_key(&good.version)
+    })
+}
+
+/// The newest good version but the subject's that every service was observed at.
+fn in_service<'a>(state: &'a State, subject: &Subject, services: &[Service]) -> Option<&'a GoodVersion> {
+    let is_at = |good: &&GoodVersion| {
+        let at = |service: &Service| {
+            let version = version_of(&good.services, &service.name).unwrap_or(&good.version);
+            service.stable_version.as_ref() == Some(version)
+        };
+        good.deployment_id != subject.id && !services.is_empty() && services.iter().all(at)
+    };
+    state.good.iter().rev().find(is_at)
+}
+
+fn passed_over(state: &State, subject: &Subject, target: &GoodVersion) -> Vec<DeploymentId> {
+    let later = state.good.iter().rev().take_while(|good| good.deployment_id != target.deployment_id);
+    later.map(|good| good.deployment_id.clone()).filter(|id| *id != subject.id).collect()
 }
 
 /// The chain knows best; without it, what the router had before the first stage.
-fn old_version(known: &Known, target: Option<&str>, service: &Name) -> Result<String, Refused> {
-    let before = known.before.iter().find(|(name, _)| name == service).map(|(_, version)| version.clone());
-    target.map(str::to_owned).or(before).ok_or_else(|| {
+fn old_version(
+    known: &Known,
+    state: &State,
+    subject: &Subject,
+    target: Option<&GoodVersion>,
+    service: &Name,
+) -> Result<String, Refused> {
+    let in_chain = target.map(|good| version_of(&good.services, service).unwrap_or(&good.version));
+    let before = known.before.iter().find(|(name, _)| name == service).map(|(_, version)| version);
+    let usable = |version: &&String| {
+        Some(*version) != subject.version.as_ref() && !state.bad_versions.contains_key(*version)
+    };
+    in_chain.or(before.filter(usable)).cloned().ok_or_else(|| {
         refuse(Reason::NoTarget, format!("nobody knows which version of {service} to return to"))
     })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use kit_contract::chain::{GoodVersion, OpenDeploy};
-
-    fn id(text: &str) -> DeploymentId {
-        text.parse().unwrap()
-    }
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
-
-    fn service(stable: &str, percent: f64) -> Service {
-        Service {
-            name: "api".parse().unwrap(),
-            canary_percent: percent,
-            stable_version: Some(stable.into()),
-            stable_healthy: Some(true),
-            canary_version: Some("2.0.0".into()),
-            canary_healthy: Some(true),
-        }
-    }
-
-    fn good(deployment: &str, version: &str) -> GoodVersion {
-        GoodVersion {
-            deployment_id: id(deployment),
-            version: version.into(),
-            services: Vec::new(),
-            since: at(0),
-            rollback_deadline: Some(at(3600)),
-        }
-    }
-
-    /// 1.0.0 serves; 2.0.0 is being deployed.
-    fn half_way(percent: f64) -> Known {
-        Known {
-            state: Some(State {
-                good: vec![good("deploy-1", "1.0.0")],
-                open: Some(OpenDeploy {
-                    deployment_id: id("deploy-2"),
-                    version: "2.0.0".into(),
-                    services: Vec::new(),
-                    begun_at: at(0),
-                }),
-                ..State::default()
-            }),
-            services: Some(vec![service("1.0.0", percent)]),
-            ..Known::default()
-        }
-    }
-
-    /// 2.0.0 serves; 1.0.0 was before it.
-    fn promoted() -> Known {
-        Known {
-            state: Some(State {
-                good: vec![good("deploy-1", "1.0.0"), good("deploy-2", "2.0.0")],
-                ..State::default()
-            }),
-            services: Some(vec![service("2.0.0", 0.0)]),
-            ..Known::default()
-        }
-    }
-
-    #[test]
-    fn a_dead_deploy_is_withdrawn_whatever_stands_against_it() {
-        let mut known = half_way(50.0);
-        known.locked_by = Some(id("deploy-9"));
-        known.contracted = true;
-        let plan = plan(&known, at(999_999)).unwrap();
-        assert_eq!(plan.subject, id("deploy-2"));
-        assert_eq!(plan.withdraw.len(), 1);
-        assert!(plan.switch_back.is_empty());
-        assert!(plan.close && !plan.mark_bad, "nobody has seen that it is bad");
-    }
-
-    #[test]
-    fn a_deploy_that_died_before_any_traffic_is_only_closed() {
-        let plan = plan(&half_way(0.0), at(0)).unwrap();
-        assert!(plan.withdraw.is_empty() && plan.switch_back.is_empty() && plan.close);
-    }
-
-    #[test]
-    fn a_promoted_release_is_switched_back_and_marked() {
-        let plan = plan(&promoted(), at(10)).unwrap();
-        assert_eq!(plan.subject, id("deploy-2"));
-        assert_eq!(plan.target, Some(id("deploy-1")));
-        assert_eq!(plan.switch_back, [("api".parse().unwrap(), "1.0.0".to_owned())]);
-        assert!(plan.close && plan.mark_bad);
-    }
-
-    #[test]
-    fn a_deploy_that_died_after_promotion_is_switched_back_too() {
-        let mut known = half_way(0.0);
-        known.services = Some(vec![service("2.0.0", 0.0)]);
-        let plan = plan(&known, at(10)).unwrap();
-        assert_eq!(plan.switch_back.len(), 1);
-        assert!(plan.close && !plan.mark_bad);
-    }
-
-    #[test]
-    fn the_guards_before_switching_back() {
-        let refused = |known: &Known, now: i64| plan(known, at(now)).unwrap_err().reason;
-        assert_eq!(refused(&promoted(), 3601), Reason::WindowExpired);
-        assert_eq!(refused(&Known { contracted: true, ..promoted() }, 0), Reason::SchemaAhead);
-        assert_eq!(refused(&Known { locked_by: Some(id("deploy-9")), ..promoted() }, 0), Reason::LockHeld);
-        assert!(plan(&Known { force: true, contracted: true, ..promoted() }, at(9999)).is_ok());
-        let accepted = Known { contracted: true, accept_schema_ahead: true, ..promoted() };
-        assert!(plan(&accepted, at(0)).is_ok());
-        let mut first = promoted();
-        first.state.as_mut().unwrap().good.remove(0);
-        assert_eq!(refused(&first, 0), Reason::NoTarget, "the first deployment has nothing to return to");
-        assert_eq!(refused(&Known::default(), 0), Reason::NothingToUndo);
-    }
-
-    #[test]
-    fn without_the_store_the_artifacts_say_what_was_before() {
-        let known = Known {
-            local: Some((id("deploy-2"), Some("2.0.0".into()))),
-            before: vec![("api".parse().unwrap(), "1.0.0".into())],
-            services: Some(vec![service("2.0.0", 0.0)]),
-            ..Known::default()
-        };
-        let plan = plan(&known, at(0)).unwrap();
-        assert_eq!(plan.switch_back, [("api".parse().unwrap(), "1.0.0".to_owned())]);
-        assert!(!plan.close, "the chain cannot be told");
-    }
-
-    #[test]
-    fn a_run_that_died_before_it_began_never_undoes_the_release_that_serves() {
-        let known = Known { local: Some((id("deploy-3"), None)), ..promoted() };
-        let plan = plan(&known, at(0)).unwrap();
-        assert_eq!(plan.subject, id("deploy-3"));
-        assert!(plan.withdraw.is_empty() && plan.switch_back.is_empty() && !plan.close);
-    }
-
-    #[test]
-    fn a_bad_version_is_never_the_target() {
-        let mut known = promoted();
-        let state = known.state.as_mut().unwrap();
-        state.good.insert(1, good("deploy-x", "1.5.0"));
-        state.bad_versions.insert("1.5.0".into(), "slow".into());
-        assert_eq!(plan(&known, at(0)).unwrap().target, Some(id("deploy-1")));
-    }
-
-    #[test]
-    fn withdrawing_a_redeploy_does_not_switch_away_from_the_same_version() {
-        let mut known = half_way(5.0);
-        let state = known.state.as_mut().unwrap();
-        state.good = vec![good("deploy-0", "1.0.0"), good("deploy-1", "2.0.0")];
-        known.services = Some(vec![service("2.0.0", 5.0)]);
-        let plan = plan(&known, at(0)).unwrap();
-        assert!(plan.switch_back.is_empty());
-        assert_eq!(plan.withdraw.len(), 1);
-    }
+fn version_of<'a>(services: &'a [ServiceVersion], name: &Name) -> Option<&'a String> {
+    services.iter().find(|service| service.name == *name).map(|service| &service.version)
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -6,6 +6,10 @@ use kit_contract::config::Span;
 use kit_contract::{Artifact, Reason};
 use kit_core::StepError;
 use kit_step::{CommandSpec, Example, IdentityRule, Outcome, Qualifier, Step, StepContext};
+use std::time::Duration;
+
+/// How long the withdrawal may wait for a look at what was before it.
+const LOOK_LIMIT: Duration = Duration::from_secs(2);
 
 /// `abort` has no inputs of its own: nothing may stand between a human and the withdrawal.
 #[derive(clap::Args)]
@@ -42,10 +46,18 @@ impl Step for Abort {
                 body,
             ));
         };
-        // Only for the record; a router that cannot be asked can perhaps still be told.
-        let before = traffic.observe(&cx).await.unwrap_or_default();
+        // Only for the record: a router that cannot be asked can perhaps still be told, and at once.
+        let before = cx.clock.timeout(LOOK_LIMIT, traffic.observe(&cx)).await;
+        let before = before.ok().and_then(Result::ok).unwrap_or_default();
         cx.save(traffic.body(RolloutAction::Abort, None, 0.0, &before, &[]));
-        let after = traffic.withdraw(&cx).await?;
+        cx.in_danger(
+            "the canary may still have a share of the traffic",
+            "run `rollout abort` until it succeeds, or set the canary's share to zero by hand",
+        );
+        let withdrawn = traffic.withdraw(&cx).await;
+        // From here on, the withdrawal says itself whether it is stuck.
+        cx.out_of_danger();
+        let after = withdrawn?;
         let body =
             Rollout { withdrawn: true, ..traffic.body(RolloutAction::Abort, None, 0.0, &before, &after) };
         let message = format!("0 % observed for all {} services", traffic.services.len());

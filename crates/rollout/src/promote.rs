@@ -6,7 +6,7 @@ use kit_contract::config::Span;
 use kit_contract::{Artifact, ArtifactKind, ArtifactName, Reason};
 use kit_core::StepError;
 use kit_step::{CommandSpec, Example, IdentityRule, Outcome, Qualifier, ReadSpec, Step, StepContext};
-use kit_traffic::Service;
+use kit_traffic::{Service, unswitched};
 
 /// The inputs of `promote`.
 #[derive(clap::Args)]
@@ -28,7 +28,7 @@ impl Step for Promote {
     const SPEC: CommandSpec = CommandSpec {
         command: Some("promote"),
         about: "Makes the new version the stable one, once it has all of the traffic",
-        details: "Refuses unless every service was observed at 100 %. Then the new version becomes the stable one, \
+        details: "Refuses unless every service was observed at 100 % of that version, or promoted already. Then the new version becomes the stable one, \
                   and the old version stands by until the rollback window has passed. Until this, a withdrawal is a \
                   change of weights; after it, `rollback` switches back.",
         examples: &[Example { what: "Make it the stable version", line: "rollout promote" }],
@@ -44,7 +44,7 @@ impl Step for Promote {
         outputs: &[],
         secrets: &[],
         identity: IdentityRule::Joins,
-        rerun: "finds that the version is stable already, and says so",
+        rerun: "promotes what is not promoted yet; where all of it is, it says so",
         deadline: Span::from_secs(2 * 60),
     };
 
@@ -69,40 +69,31 @@ impl Step for Promote {
         }
         let before = traffic.observe(&cx).await?;
         let body = |after: &[Service]| traffic.body(RolloutAction::Promote, None, 0.0, &before, after);
-        if is_stable(&before, &version) {
+        let targets: Vec<_> = traffic.services.iter().map(|name| (name.clone(), version.clone())).collect();
+        if unswitched(&targets, &before).is_empty() {
             return Ok(Outcome::new(
                 Reason::PromotedStable,
                 format!("{version} is the stable version already"),
                 body(&before),
             ));
         }
-        if let Some(service) = before.iter().find(|service| service.canary_percent < 100.0) {
-            let message = format!(
-                "{} has {} % on the canary: only 100 % can be promoted",
-                service.name, service.canary_percent
-            );
-            return Ok(Outcome::new(Reason::PromotionFailed, message, body(&before)));
+        let not_ready: Vec<String> =
+            before.iter().filter_map(|service| not_ready(service, &version)).collect();
+        if !not_ready.is_empty() {
+            return Ok(Outcome::new(Reason::PromotionFailed, not_ready.join("; "), body(&before)));
         }
         crate::hold::check(&cx, args.store.as_deref()).await?;
         cx.save(body(&[]));
-        let targets: Vec<_> = traffic.services.iter().map(|name| (name.clone(), version.clone())).collect();
-        let switched = match traffic.router.switch(&cx, &traffic.id, &targets).await {
-            // The first answer is a look, too; what counts is the one after it.
-            Ok(_) => traffic.observe(&cx).await,
-            Err(error) => Err(error.into_step_error(Reason::PromotionFailed, "the driver could not promote")),
+        let switched = traffic.switch(&cx, &targets).await.map_err(|error| {
+            let message = format!("nobody knows whether {version} is the stable version of every service");
+            error.into_step_error(Reason::PromotionFailed, message)
+        })?;
+        let (reason, message) = if switched.missing.is_empty() {
+            (Reason::PromotedStable, format!("{version} observed as the stable version"))
+        } else {
+            (Reason::PromotionFailed, switched.why())
         };
-        match switched {
-            Ok(after) if is_stable(&after, &version) => Ok(Outcome::new(
-                Reason::PromotedStable,
-                format!("{version} observed as the stable version"),
-                body(&after),
-            )),
-            Ok(after) => {
-                let message = format!("{version} was not observed as the stable version of every service");
-                Ok(Outcome::new(Reason::PromotionFailed, message, body(&after)))
-            }
-            Err(error) => Err(error),
-        }
+        Ok(Outcome::new(reason, message, body(&switched.services)))
     }
 
     fn summary(artifact: &Artifact<Rollout>) -> String {
@@ -110,9 +101,15 @@ impl Step for Promote {
     }
 }
 
-/// True if every service was observed with this stable version and no canary. Unknown is not true.
-fn is_stable(services: &[Service], version: &str) -> bool {
-    services
-        .iter()
-        .all(|service| service.stable_version.as_deref() == Some(version) && service.canary_percent <= 0.0)
+/// Why this service cannot be promoted; `None` if it can, or if an earlier try has promoted it already.
+fn not_ready(service: &Service, version: &str) -> Option<String> {
+    let Service { name, canary_percent, canary_version, stable_version, .. } = service;
+    if stable_version.as_deref() == Some(version) && *canary_percent <= 0.0 {
+        return None;
+    }
+    if *canary_percent < 100.0 {
+        return Some(format!("{name} has {canary_percent} % on the canary: only 100 % can be promoted"));
+    }
+    let other = canary_version.as_deref().filter(|canary| *canary != version)?;
+    Some(format!("{name}: the canary is version {other}, not {version}"))
 }

@@ -8,7 +8,7 @@ use kit_core::StepError;
 use kit_step::{
     CommandSpec, Example, IdentityRule, Outcome, OutputSpec, Qualifier, ReadSpec, Step, StepContext,
 };
-use kit_traffic::Shortfall;
+use kit_traffic::{Service, Shortfall, Want};
 
 /// The inputs of a stage.
 #[derive(clap::Args)]
@@ -36,8 +36,8 @@ impl Step for Stage {
         details: "Asks the router for the share of the stage, for all services in one change, and watches until \
                   that share is observed for every one of them. If it is not, or the stable version turns out \
                   unhealthy, the canary is withdrawn at once. Inside a deployment it asks the store first whether \
-                  this deploy still holds the lock and nobody asked it to stop. A share that was asked for but not observed never \
-                  counts.",
+                  this deploy still holds the lock and nobody asked it to stop. A share that was asked for but \
+                  not observed never counts.",
         examples: &[
             Example { what: "5 % for the canary", line: "rollout --stage canary" },
             Example { what: "What would change?", line: "rollout --stage full --dry-run" },
@@ -86,34 +86,26 @@ impl Step for Stage {
             "run `rollout abort` until it succeeds, or set the canary's share to zero by hand",
         );
         let wants = traffic.wants(percent, version.as_deref());
-        let shifted = match traffic.router.shift(&cx, &traffic.id, &wants).await {
-            Ok(first) => traffic.settle(&cx, &wants, first).await,
-            Err(error) => Err(error),
-        };
-        match shifted {
-            Ok(settled) if settled.missing.is_empty() && !cx.cancel.is_cancelled() => {
+        let (reason, why) = match shift(&cx, &traffic, &wants).await {
+            // What is observed counts only if nobody called the deploy off meanwhile.
+            Ok(services) if !cx.cancel.is_cancelled() => {
                 cx.out_of_danger();
                 let message = format!("{percent} % observed for all {} services", traffic.services.len());
-                Ok(Outcome::new(Reason::Shifted, message, body(&settled.services)))
+                return Ok(Outcome::new(Reason::Shifted, message, body(&services)));
             }
-            other => {
-                let (reason, why) = match other {
-                    Ok(settled) => why_not(&settled.missing, cx.cancel.is_cancelled()),
-                    Err(error) => (
-                        Reason::ShareNotReached,
-                        StepError::new(Reason::DriverFailed, "the driver failed").because(error).chain(),
-                    ),
-                };
-                let after = traffic.withdraw(&cx).await?;
-                cx.out_of_danger();
-                let withdrawn = Rollout { withdrawn: true, ..body(&after) };
-                if cx.cancel.is_cancelled() {
-                    cx.save(withdrawn);
-                    return Err(StepError::new(Reason::Interrupted, "cancelled; the canary was withdrawn"));
-                }
-                Ok(Outcome::new(reason, format!("{why}; the canary was withdrawn"), withdrawn))
-            }
+            Ok(_) => (Reason::Interrupted, "cancelled".to_owned()),
+            Err(not_reached) => not_reached,
+        };
+        let withdrawn = traffic.withdraw(&cx).await;
+        // From here on, the withdrawal says itself whether it is stuck.
+        cx.out_of_danger();
+        let after = withdrawn.map_err(|error| error.hint(format!("withdrawn because: {why}")))?;
+        let withdrawn = Rollout { withdrawn: true, ..body(&after) };
+        if cx.cancel.is_cancelled() {
+            cx.save(withdrawn);
+            return Err(StepError::new(Reason::Interrupted, "cancelled; the canary was withdrawn"));
         }
+        Ok(Outcome::new(reason, format!("{why}; the canary was withdrawn"), withdrawn))
     }
 
     fn outputs(artifact: &Artifact<Rollout>) -> Vec<(&'static str, String)> {
@@ -147,12 +139,22 @@ fn percent_of(cx: &StepContext<Rollout>, stage: &Name) -> Result<f64, StepError>
     })
 }
 
-fn why_not(missing: &[Shortfall], cancelled: bool) -> (Reason, String) {
-    let texts: Vec<String> = missing.iter().map(ToString::to_string).collect();
-    if missing.is_empty() && cancelled {
-        return (Reason::ShareNotReached, "cancelled".to_owned());
+/// Asks for the share and watches until it is observed for every service; else says why it is not.
+async fn shift(
+    cx: &StepContext<Rollout>,
+    traffic: &Traffic,
+    wants: &[Want],
+) -> Result<Vec<Service>, (Reason, String)> {
+    let settled = match traffic.router.shift(cx, &traffic.id, wants).await {
+        Ok(_) => traffic.settle(cx, wants).await,
+        Err(error) => Err(error),
+    };
+    let settled = settled.map_err(|error| (Reason::ShareNotReached, error.chain()))?;
+    if settled.missing.is_empty() {
+        return Ok(settled.services);
     }
-    let unhealthy = missing.iter().any(|missing| matches!(missing, Shortfall::StableUnhealthy { .. }));
+    let unhealthy =
+        settled.missing.iter().any(|missing| matches!(missing, Shortfall::StableUnhealthy { .. }));
     let reason = if unhealthy { Reason::StableUnhealthy } else { Reason::ShareNotReached };
-    (reason, texts.join("; "))
+    Err((reason, settled.why()))
 }

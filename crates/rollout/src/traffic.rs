@@ -4,7 +4,7 @@ use kit_contract::body::{Rollout, RolloutAction, ServiceShare};
 use kit_contract::{DeploymentId, Name, Reason};
 use kit_core::{Context, StepError};
 use kit_step::ToolContext;
-use kit_traffic::{Router, Service, Settled, Want, settle};
+use kit_traffic::{Router, Service, Settled, TrafficError, Want, settle};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,13 +57,17 @@ impl Traffic {
     }
 
     /// Watches until `wants` are met.
-    pub(crate) async fn settle(
+    pub(crate) async fn settle(&self, cx: &Context, wants: &[Want]) -> Result<Settled, TrafficError> {
+        settle(&*self.router, cx, &self.id, wants, self.tolerance_percent, self.settle_limit).await
+    }
+
+    /// Makes the versions stable and watches until that is so.
+    pub(crate) async fn switch(
         &self,
         cx: &Context,
-        wants: &[Want],
-        first: Vec<Service>,
-    ) -> Result<Settled, kit_traffic::TrafficError> {
-        settle(&*self.router, cx, &self.id, wants, self.tolerance_percent, self.settle_limit, first).await
+        targets: &[(Name, String)],
+    ) -> Result<Settled, TrafficError> {
+        kit_traffic::switch(&*self.router, cx, &self.id, targets, self.settle_limit).await
     }
 
     /// Takes the canary of every service to zero and watches until that is so.
