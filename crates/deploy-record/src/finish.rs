@@ -92,7 +92,7 @@ impl Step for Finish {
         }
         if args.dry_run {
             let message = format!("would record {}; nothing was published", status_word(record.status));
-            return Ok(Outcome::new(Reason::Recorded, message, record));
+            return Ok(Outcome::new(Reason::Planned, message, record));
         }
         cx.save(record.clone());
         let bytes = record_bytes(&cx, &record)?;

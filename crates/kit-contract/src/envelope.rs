@@ -97,9 +97,10 @@ pub type AnyArtifact = Artifact<serde_json::Value>;
 impl<B> Artifact<B> {
     /// True if the step's verdict lets the deploy go on.
     ///
-    /// A `skip` counts only where configuration said so; an unknown reason never does.
+    /// A `skip` counts only where configuration said so; a dry run and an unknown reason never do.
     pub fn is_go(&self) -> bool {
-        self.result == self.reason.result() && self.reason.exit_code() == 0
+        let dry = matches!(self.reason, Reason::Planned | Reason::RestorePlanned);
+        self.result == self.reason.result() && self.reason.exit_code() == 0 && !dry
     }
 
     /// The same envelope around another body.

@@ -168,6 +168,7 @@ macro_rules! reasons {
 reasons! {
     "any step" {
         NotConfigured "not_configured" Skipped "configuration says that there is nothing to do here", "nothing; if that is a surprise, look at deploy.toml";
+        Planned "planned" Go "nothing was changed: this is what would be done", "run it without --dry-run to do it";
         UsageError "usage_error" Usage "the command line, an input or an environment variable is wrong", "correct the value that the message names; --help lists what is allowed";
         ConfigInvalid "config_invalid" Usage "deploy.toml cannot be read", "correct the line that the message names; `deploy-kit config check` shows all of them";
         SecretMissing "secret_missing" Usage "a secret that the step needs is not set", "set it as an environment secret, pass it on in the workflow, or give a file with --<input>-file";
@@ -220,7 +221,6 @@ reasons! {
     "migrate" {
         Migrated "migrated" Go "all pending migrations were applied", "nothing";
         NothingPending "nothing_pending" Go "there was nothing to apply", "nothing";
-        MigrationPlanned "migration_planned" Go "nothing was changed: this is what would be applied", "run it without --dry-run to apply";
         BackupRequired "backup_required" Verdict "there is no finished, verified backup of this deployment", "run db-backup first; nothing was migrated";
         BackupTooWeak "backup_too_weak" Verdict "the backup was verified, but not to the level that is asked for", "raise the proof of db-backup, or lower backup.required_proof";
         BackupTooOld "backup_too_old" Verdict "the backup is older than allowed", "run db-backup again, or raise backup.max_age";

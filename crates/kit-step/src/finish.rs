@@ -168,7 +168,7 @@ fn tell<S: Step>(
 /// Says how the step ended, why, and what to do.
 fn say_result<B>(cx: &Context, artifact: &Artifact<B>) {
     let Artifact { step, result, reason, message, hints, .. } = artifact;
-    if artifact.is_go() {
+    if artifact.reason.exit_code() == 0 {
         cx.out.say(&format!("{step}: {result} ({reason}): {message}"));
         say_hints(cx, hints);
         return;

@@ -55,8 +55,15 @@ pub(crate) fn settle(
             check_found(found, &app, &environment, given.as_ref())?;
             (found.deployment_id.clone(), found.standalone)
         }
-        (IdentityRule::Joins, Some(id), None) => (id, false),
-        (IdentityRule::Joins, None, None) => (made(format!("local-{now_s}-{fresh}"))?, true),
+        (IdentityRule::JoinsOrNot, given, Some(found))
+            if check_found(found, &app, &environment, given.as_ref()).is_ok() =>
+        {
+            (found.deployment_id.clone(), found.standalone)
+        }
+        (IdentityRule::Joins | IdentityRule::JoinsOrNot, Some(id), _) => (id, false),
+        (IdentityRule::Joins | IdentityRule::JoinsOrNot, None, _) => {
+            (made(format!("local-{now_s}-{fresh}"))?, true)
+        }
     };
     Ok(Identity { app, environment, deployment_id, standalone })
 }
@@ -118,7 +125,7 @@ mod tests {
 
     #[test]
     fn the_table() {
-        use IdentityRule::{Creates, Joins, Own};
+        use IdentityRule::{Creates, Joins, JoinsOrNot, Own};
         let ours = found("deploy-01", "shop");
         let theirs = found("deploy-01", "blog");
         let id = |text: &str, standalone| Ok((text.to_owned(), standalone));
@@ -129,6 +136,9 @@ mod tests {
         assert_eq!(run(Joins, Some("deploy-02"), Some(&ours)), Err(Reason::ArtifactForeign));
         assert_eq!(run(Joins, None, Some(&theirs)), Err(Reason::ArtifactForeign));
         assert_eq!(run(Joins, Some("No!"), None), Err(Reason::UsageError));
+        assert_eq!(run(JoinsOrNot, None, Some(&ours)), id("deploy-01", false));
+        assert_eq!(run(JoinsOrNot, Some("deploy-02"), Some(&ours)), id("deploy-02", false));
+        assert_eq!(run(JoinsOrNot, None, Some(&theirs)), id("local-1763712000-abc1234", true));
         assert_eq!(run(Creates, None, None), id("1763712000-abc1234", false));
         assert_eq!(run(Creates, None, Some(&ours)), id("deploy-01", false));
         assert_eq!(run(Own, None, Some(&ours)), id("1763712000-abc1234", false));

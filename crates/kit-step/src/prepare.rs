@@ -147,8 +147,8 @@ pub(crate) fn settle_identity(
     let found = match spec.identity {
         IdentityRule::Own => None,
         IdentityRule::Joins => artifacts.peek(&ArtifactName::only(ArtifactKind::Deployment))?,
-        // A broken deployment.json is replaced by the step that makes it.
-        IdentityRule::Creates => {
+        // A broken deployment.json is replaced by the step that makes it, and stops no withdrawal.
+        IdentityRule::Creates | IdentityRule::JoinsOrNot => {
             artifacts.peek(&ArtifactName::only(ArtifactKind::Deployment)).unwrap_or_default()
         }
     };

@@ -46,6 +46,9 @@ pub struct SecretSpec {
 pub enum IdentityRule {
     /// The one that is given, or that `deployment.json` names; else it runs alone.
     Joins,
+    /// As [`IdentityRule::Joins`], but nothing that is found can keep it from running: for what must never
+    /// be refused.
+    JoinsOrNot,
     /// It makes the id.
     Creates,
     /// It has an id of its own and names the other deployment in its artifact.

@@ -115,7 +115,7 @@ impl Step for Migrate {
             .collect();
         if args.dry_run {
             let message = format!("would apply {}; nothing was changed", list(&pending));
-            return Ok(Outcome::new(Reason::MigrationPlanned, message, body));
+            return Ok(Outcome::new(Reason::Planned, message, body));
         }
         let names: Vec<&Name> = pending.iter().map(|(name, _)| *name).collect();
         let place = way_back(&args, &names, &cx).await?;

@@ -42,7 +42,7 @@ impl Tool for Plan {
         } else if any(|opened| !opened.status.drifted.is_empty()) {
             Reason::MigrationDrifted
         } else if any(|opened| !opened.status.pending.is_empty()) {
-            Reason::MigrationPlanned
+            Reason::Planned
         } else {
             Reason::NothingPending
         };

@@ -305,7 +305,7 @@ fn alone_it_wants_to_be_told_that_there_is_no_backup() {
         sandbox.run(BINARY, args)
     };
     let ran = alone(&["--dry-run"]);
-    let artifact = ended(&sandbox, &ran, 0, "migration_planned");
+    let artifact = ended(&sandbox, &ran, 0, "planned");
     assert_eq!(artifact["message"], "would apply 1 migration (main: 2 notes); nothing was changed");
     assert_eq!((&artifact["standalone"], &artifact["body"]["dry_run"]), (&json!(true), &json!(true)));
     ended(&sandbox, &alone(&[]), 10, "backup_required");

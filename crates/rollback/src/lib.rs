@@ -242,7 +242,7 @@ fn dry(args: &Args, known: &Known, drawn: Result<Plan, Refused>) -> Result<Outco
         Err(refused) if refused.reason == Reason::Withdrawn => {
             let message = format!("would only withdraw the canary; nothing was changed; {}", refused.message);
             let body = conclude::body(args, &subject(known)?.id, None, Vec::new());
-            return Ok(Outcome::new(Reason::NothingToUndo, message, body));
+            return Ok(Outcome::new(Reason::Planned, message, body));
         }
         Err(refused) => return Err(refused),
     };
@@ -264,7 +264,7 @@ fn dry(args: &Args, known: &Known, drawn: Result<Plan, Refused>) -> Result<Outco
     }
     let message = if steps.is_empty() { "do nothing".to_owned() } else { steps.join("; ") };
     Ok(Outcome::new(
-        Reason::NothingToUndo,
+        Reason::Planned,
         format!("would {message}; nothing was changed"),
         conclude::body(args, &plan.subject.id, plan.target.as_ref(), Vec::new()),
     ))

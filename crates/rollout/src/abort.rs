@@ -32,7 +32,7 @@ impl Step for Abort {
         qualifier: Some(Qualifier::Fixed("abort")),
         outputs: &[],
         secrets: &[],
-        identity: IdentityRule::Joins,
+        identity: IdentityRule::JoinsOrNot,
         rerun: "withdraws and observes again",
         deadline: Span::from_secs(2 * 60),
     };

@@ -77,7 +77,7 @@ impl Step for Stage {
         if args.dry_run {
             let planned = Rollout { dry_run: true, ..body(&before) };
             let message = format!("would ask the router for {percent} %; nothing was changed");
-            return Ok(Outcome::new(Reason::Shifted, message, planned));
+            return Ok(Outcome::new(Reason::Planned, message, planned));
         }
         crate::hold::check(&cx, args.store.as_deref()).await?;
         cx.save(body(&[]));

@@ -170,7 +170,7 @@ fn a_dry_run_publishes_nothing() {
     let sandbox = begun();
     go_until(&sandbox, ID, "");
     let args = ["finish", "--dry-run"];
-    let record = run::<Record>(&sandbox, &args, "record", Reason::Recorded);
+    let record = run::<Record>(&sandbox, &args, "record", Reason::Planned);
     assert_eq!(record.message, "would record success; nothing was published");
     assert_eq!(events(&sandbox), ["begun"]);
     assert!(is_locked(&sandbox) && !sandbox.has(&format!("{SHOP}/deployments")));

@@ -127,7 +127,7 @@ fn a_run_that_died_before_it_began_undoes_nobody_else() {
 fn a_dry_run_changes_nothing() {
     let shop = shop("20s");
     shop.dead_at(5.0);
-    let artifact = shop.run(&["--dry-run"], Reason::NothingToUndo);
+    let artifact = shop.run(&["--dry-run"], Reason::Planned);
     assert_eq!(
         artifact.message,
         "would take the canary of web to zero; take the canary of api to zero; close deploy-0002 in the chain; \
@@ -140,7 +140,7 @@ fn a_dry_run_changes_nothing() {
 
     shop.promoted();
     shop.shift(0.0);
-    let artifact = shop.run(&["--dry-run"], Reason::NothingToUndo);
+    let artifact = shop.run(&["--dry-run"], Reason::Planned);
     assert!(artifact.message.starts_with("would switch web back to 1.0.0; switch api back to 1.0.0"));
 }
 

@@ -80,7 +80,7 @@ fn a_canary_beside_a_release_goes_and_the_release_stays() {
     let shop = released("20s", 60);
     shop.router.set("api", "canary", json!("3.0.0"));
     shop.router.set("api", "percent", json!(5.0));
-    let dry = shop.run(&["--dry-run"], Reason::NothingToUndo);
+    let dry = shop.run(&["--dry-run"], Reason::Planned);
     assert!(
         dry.message.starts_with("would only withdraw the canary; nothing was changed"),
         "{}",

@@ -148,7 +148,7 @@ fn a_withdrawal_is_tried_again() {
 fn a_dry_run_only_says() {
     let (sandbox, router) = shop("20s");
     let (_, artifact) =
-        rollout(&sandbox, &["--stage", "canary", "--dry-run"], "rollout-canary", Reason::Shifted);
+        rollout(&sandbox, &["--stage", "canary", "--dry-run"], "rollout-canary", Reason::Planned);
     assert_eq!(artifact.message, "would ask the router for 5 %; nothing was changed");
     let body = artifact.body.as_ref().unwrap();
     assert!(body.dry_run && !body.withdrawn);
@@ -206,4 +206,13 @@ fn status_says_what_is_so_and_changes_nothing() {
     let ran = sandbox.run(ROLLOUT, &["status"]);
     assert_eq!(ran.code, Some(20));
     assert!(ran.stderr.contains("the router is on strike"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_withdrawal_is_not_refused_by_a_broken_or_foreign_deployment() {
+    let (sandbox, _router) = shop("20s");
+    for broken in ["{\"schema\": \"deploy-kit/depl", "not json at all"] {
+        sandbox.write(".deploy-kit/artifacts/deployment.json", broken);
+        rollout(&sandbox, &["abort"], "rollout-abort", Reason::Withdrawn);
+    }
 }
