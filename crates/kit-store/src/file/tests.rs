@@ -114,7 +114,7 @@ async fn a_folder_that_cannot_be_asked_is_an_error_not_absence() {
 #[tokio::test]
 async fn a_store_below_a_file_could_not_be_asked() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("file"), "x").unwrap();
+    kit_core::fs::create_new(&folder.path().join("file"), b"x").unwrap();
     let store = FileStore::new(folder.path().join("file/store"));
     let key: Key = "a/b".parse().unwrap();
     assert!(

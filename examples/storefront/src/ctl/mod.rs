@@ -1,6 +1,6 @@
 //! `storefront-ctl`: what the owner of the shop wrote to operate it.
 //!
-//! Without a subcommand it is the traffic driver that a deploy calls ([`traffic`]); the subcommands set the
+//! Without a subcommand it is the traffic driver that a deploy calls (`traffic`); the subcommands set the
 //! stage: processes and data.
 
 mod admin;
