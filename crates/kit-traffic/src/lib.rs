@@ -1,7 +1,7 @@
 //! Routers behind one trait: who gets which share of the traffic.
 //!
 //! A router is asked to change something, and then asked what is so. Only the second answer counts:
-//! [`settle`], [`switch`] and [`withdraw`] watch until what was asked for is observed, for every service,
+//! [`settle()`], [`switch()`] and [`withdraw()`] watch until what was asked for is observed, for every service,
 //! or say what is not.
 #![warn(missing_docs)]
 
