@@ -87,3 +87,16 @@ fn the_first_deployment_has_nothing_to_return_to_and_says_so() {
     assert!(undo.stderr.contains("no_target"), "{}", undo.stderr);
     shop.assert_serves("2.0.0");
 }
+
+#[test]
+fn the_version_that_serves_can_be_deployed_again() {
+    let shop = Shop::open();
+    assert_eq!(shop.deploy().code, Some(0));
+    // The same version in new processes, beside those that serve.
+    shop.start("2.0.0", "0");
+    let again = shop.run(&["deploy", "v2.0.0", "--artifacts", "again", "--kind", "redeploy"]);
+    assert_eq!(again.code, Some(0), "{}\n{}", again.stdout, again.stderr);
+    shop.assert_serves("2.0.0");
+    shop.assert_closed();
+    assert_eq!(shop.status()["state"]["good"].as_array().unwrap().len(), 3);
+}
