@@ -19,7 +19,9 @@ impl Shop {
     /// Makes the folder anew and starts version 1.4.0 in it.
     pub(crate) fn open(workspace: &Workspace) -> Result<Self, Error> {
         let folder = workspace.root.join("target/demo");
-        let programs = workspace.root.join("target/debug");
+        // An absolute CARGO_TARGET_DIR replaces the root when it is joined to it.
+        let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+        let programs = workspace.root.join(target).join("debug");
         end_former(&folder, &programs);
         if folder.exists() {
             std::fs::remove_dir_all(&folder).map_err(Error::file("empty", &folder))?;
