@@ -82,6 +82,8 @@ pub trait Step: Send + 'static {
     type Body: Body;
     /// What it is, for `--help`, the documents and the action.
     const SPEC: CommandSpec;
+    /// True if it acts even where its artifact cannot be written: for what must never be refused.
+    const ACTS_UNRECORDED: bool = false;
 
     /// Values that `deploy.toml` gives to inputs, by input name.
     fn from_config(config: &Config) -> Vec<(&'static str, String)> {

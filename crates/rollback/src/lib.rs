@@ -63,6 +63,8 @@ pub(crate) struct RollbackStep;
 impl Step for RollbackStep {
     type Args = Args;
     type Body = Rollback;
+    // A withdrawal is never refused, not even by a full disk.
+    const ACTS_UNRECORDED: bool = true;
     const SPEC: CommandSpec = CommandSpec {
         command: None,
         about: "Undoes a deployment and observes that it is undone",

@@ -21,6 +21,8 @@ pub(crate) struct Abort;
 impl Step for Abort {
     type Args = Args;
     type Body = Rollout;
+    // A withdrawal is never refused, not even by a full disk.
+    const ACTS_UNRECORDED: bool = true;
     const SPEC: CommandSpec = CommandSpec {
         command: Some("abort"),
         about: "Takes the new version out of traffic",

@@ -37,6 +37,16 @@ impl serde::de::Error for ConfigError {
         Self { message: message.to_string(), at: None, path: String::new(), hint: None }
     }
 
+    // A text in the wrong place may be a secret that somebody pasted: it is never repeated.
+    fn invalid_type(unexpected: serde::de::Unexpected<'_>, expected: &dyn serde::de::Expected) -> Self {
+        match unexpected {
+            serde::de::Unexpected::Str(_) => {
+                Self::custom(format!("invalid type: a text, expected {expected}"))
+            }
+            other => Self::custom(format!("invalid type: {other}, expected {expected}")),
+        }
+    }
+
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
         let nearest = nearest(field, expected);
         Self {

@@ -100,3 +100,11 @@ fn the_canonical_form_reads_back_equal() {
     assert_eq!(again, config);
     assert_eq!(again.sha256().unwrap(), config.sha256().unwrap());
 }
+
+#[test]
+fn a_secret_in_the_wrong_place_is_not_repeated() {
+    let text = "app = \"shop\"\n[[databases]]\nname = \"main\"\nurl = \"postgres://u:hunter2@h/db\"\n";
+    let error = parse(text).unwrap_err();
+    assert!(!error.to_string().contains("hunter2"), "{error}");
+    assert_eq!(error.at.unwrap().line, 4);
+}

@@ -12,7 +12,7 @@ use kit_contract::config::Span;
 use kit_contract::continuation::{Continuation, TrafficState, after};
 use kit_contract::pipeline::{Line, lines};
 use kit_contract::{ArtifactKind, ArtifactName, DeploymentId, Reason};
-use kit_core::{Cancel, Context, StepError};
+use kit_core::{Cancel, Context, ResultExt as _, StepError, random_hex};
 use kit_step::{CommandSpec, Example, IdentityRule, Tool, ToolContext, ToolOutput};
 use kit_store::{LockError, LockOwner, StopRequest, StopSubject};
 use std::path::PathBuf;
@@ -65,7 +65,7 @@ impl Tool for Deploy {
     const GRACE: Duration = Duration::from_secs(120);
 
     async fn run(args: Args, cx: ToolContext) -> Result<ToolOutput, StepError> {
-        let folder = artifact_folder(&cx, &args.tag);
+        let folder = artifact_folder(&cx, &args.tag)?;
         let invoker = Invoker::new(&cx, &args, folder)?;
         let lines = lines(&cx.config().stages);
         if args.dry_run {
@@ -87,17 +87,19 @@ impl Tool for Deploy {
 }
 
 /// A folder of its own for every deploy, unless one was named.
-fn artifact_folder(cx: &ToolContext, tag: &str) -> PathBuf {
+fn artifact_folder(cx: &ToolContext, tag: &str) -> Result<PathBuf, StepError> {
     let named = cx.artifacts().path();
     if named != std::path::Path::new(".deploy-kit/artifacts") {
-        return named.to_owned();
+        return Ok(named.to_owned());
     }
+    // Two deploys may start in the same second; each needs a folder of its own.
+    let fresh = random_hex(2).or_reason(Reason::InternalError, "there is no randomness")?;
     let safe: String = tag
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() || c == '.' || c == '-' { c } else { '_' })
         .take(60)
         .collect();
-    PathBuf::from(format!(".deploy-kit/deploys/{}-{safe}", cx.clock.now().as_second()))
+    Ok(PathBuf::from(format!(".deploy-kit/deploys/{}-{safe}-{fresh}", cx.clock.now().as_second())))
 }
 
 /// Why a deploy did not go on.

@@ -23,7 +23,7 @@ pub(super) fn output(invoker: &Invoker<'_>, ended: Option<Ended>, took: Duration
     let mut lines = vec![String::new(), format!("deploy: {status}, after {:.1} s", took.as_secs_f64())];
     if let Some(ended) = &ended {
         lines.push(format!("  ended by:  {} ({}): {}", ended.artifact, ended.reason, ended.reason.meaning()));
-        lines.push(format!("  then:      {}", followed(ended)));
+        lines.push(format!("  then:      {}", followed(invoker, ended)));
         lines.push(format!("  what to do: {}", ended.reason.remedy()));
     }
     let folder = invoker.folder().display();
@@ -43,9 +43,16 @@ pub(super) fn output(invoker: &Invoker<'_>, ended: Option<Ended>, took: Duration
     }
 }
 
-fn followed(ended: &Ended) -> String {
+fn followed(invoker: &Invoker<'_>, ended: &Ended) -> String {
+    let observed = ["rollout-abort", "rollback"].iter().any(|name| {
+        let artifact = name.parse().ok().and_then(|name| invoker.peek(&name).ok().flatten());
+        artifact.is_some_and(|artifact| matches!(artifact.reason, Reason::Withdrawn | Reason::RolledBack))
+    });
     match (ended.continuation, ended.withdrawal) {
-        (Continuation::Withdraw { .. }, None) => "the canary was withdrawn, and that was observed".to_owned(),
+        (Continuation::Withdraw { .. }, None) if observed => {
+            "the canary was withdrawn, and that was observed".to_owned()
+        }
+        (Continuation::Withdraw { .. }, None) => "no traffic is moved by this deploy".to_owned(),
         (Continuation::Withdraw { .. }, Some(reason)) => {
             format!("the canary could NOT be withdrawn ({reason}): {}", reason.remedy())
         }
