@@ -170,7 +170,7 @@ reasons! {
         NotConfigured "not_configured" Skipped "configuration says that there is nothing to do here", "nothing; if that is a surprise, look at deploy.toml";
         Planned "planned" Go "nothing was changed: this is what would be done", "run it without --dry-run to do it";
         UsageError "usage_error" Usage "the command line, an input or an environment variable is wrong", "correct the value that the message names; --help lists what is allowed";
-        ConfigInvalid "config_invalid" Usage "deploy.toml cannot be read", "correct the line that the message names; `deploy-kit config check` shows all of them";
+        ConfigInvalid "config_invalid" Usage "deploy.toml cannot be read", "correct the line that the message names, then run `deploy-kit config check` again";
         SecretMissing "secret_missing" Usage "a secret that the step needs is not set", "set it as an environment secret, pass it on in the workflow, or give a file with --<input>-file";
         ArtifactMissing "artifact_missing" Artifact "an artifact that the step needs is not there", "run the step that writes it first, or point --artifacts at the folder that holds it";
         ArtifactInvalid "artifact_invalid" Artifact "an artifact cannot be read: truncated, of another kind, or written by another version", "do not edit artifacts; run the step that writes it again";
@@ -240,10 +240,10 @@ reasons! {
     }
     "canary-gate" {
         Promoted "promoted" Go "the canary is healthy as far as this stage can tell", "nothing";
-        TotalOutage "total_outage" Verdict "the canary answers nothing", "see the canary's logs; it is withdrawn";
-        ConsecutiveFailures "consecutive_failures" Verdict "too many probes of the canary failed in a row", "see the canary's logs; it is withdrawn";
-        ErrorRateExceeded "error_rate_exceeded" Verdict "the canary fails more often than allowed", "see the canary's logs; it is withdrawn";
-        LatencyExceeded "latency_exceeded" Verdict "the canary is slower than allowed", "see the canary's logs; it is withdrawn";
+        TotalOutage "total_outage" Verdict "the canary answers nothing", "see the canary's logs; take it out with `rollout abort` unless this deploy does";
+        ConsecutiveFailures "consecutive_failures" Verdict "too many probes of the canary failed in a row", "see the canary's logs; take it out with `rollout abort` unless this deploy does";
+        ErrorRateExceeded "error_rate_exceeded" Verdict "the canary fails more often than allowed", "see the canary's logs; take it out with `rollout abort` unless this deploy does";
+        LatencyExceeded "latency_exceeded" Verdict "the canary is slower than allowed", "see the canary's logs; take it out with `rollout abort` unless this deploy does";
         CommonMode "common_mode" Undecided "canary and baseline fail together, so the canary is not the cause", "repair what both depend on; a migration of this deploy comes first";
         NoData "no_data" Undecided "the gate saw nothing that it could judge", "is the canary reachable from this runner, and does it get traffic?";
         TooFewSamples "too_few_samples" Undecided "the gate saw too little to judge", "probe faster, or make the stage longer";
