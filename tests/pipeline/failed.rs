@@ -133,3 +133,64 @@ fn a_tampered_backup_stops_the_migration() {
         assert_eq!(shop.applied_migrations(), 1);
     }
 }
+
+/// Whatever keeps a step from running or its artifact from being read, a canary is never left behind.
+#[test]
+fn an_artifact_that_cannot_be_read_or_written_ends_in_a_withdrawal() {
+    for blocked in ["gate-canary", "gate-progressive", "smoke"] {
+        let shop = Shop::open();
+        // Nothing can be moved over a folder that is not empty, not even by root.
+        shop.sandbox.write(&format!("artifacts/{blocked}.json/in-the-way"), "");
+        let ran = shop.deploy();
+        assert_eq!(ran.code, Some(3), "{blocked}: {}\n{}", ran.stdout, ran.stderr);
+        assert!(ran.stdout.contains("withdrawn, and that was observed"), "{blocked}: {}", ran.stdout);
+        shop.assert_serves("1.4.0");
+        shop.assert_closed();
+        assert_eq!(shop.recorded(), "rolled_back", "{blocked}");
+        assert_eq!(shop.status()["state"]["bad_versions"], serde_json::json!({}), "unknown is not bad");
+    }
+}
+
+/// The withdrawal acts, and cannot write down that it did: `deploy` looks for itself.
+#[test]
+fn a_withdrawal_that_cannot_be_recorded_is_observed_all_the_same() {
+    let shop = Shop::with(|config| config, "30");
+    shop.sandbox.write("artifacts/rollout-abort.json/in-the-way", "");
+    let ran = shop.deploy();
+    assert_eq!(ran.code, Some(10), "{}\n{}", ran.stdout, ran.stderr);
+    assert!(ran.stdout.contains("withdrawn, and that was observed"), "{}", ran.stdout);
+    shop.assert_serves("1.4.0");
+    // The record rests on artifacts alone, and the one that says so is missing: a human has to close it.
+    assert_eq!(shop.recorded(), "stuck");
+    let closed = shop.run(&["rollback", "--reason", "put it right", "--artifacts", "elsewhere"]);
+    assert_eq!(closed.code, Some(0), "{}", closed.stderr);
+    shop.assert_closed();
+}
+
+#[test]
+fn a_deploy_that_runs_out_of_time_says_so_and_withdraws() {
+    let shop = Shop::with(|config| config.replace("duration = \"800ms\"", "duration = \"60s\""), "0");
+    let ran = shop.run(&["deploy", "v2.0.0", "--artifacts", "artifacts", "--deadline", "6s"]);
+    assert_eq!(ran.code, Some(21), "{}\n{}", ran.stdout, ran.stderr);
+    assert!(ran.stdout.contains("deadline_exceeded"), "{}", ran.stdout);
+    shop.assert_serves("1.4.0");
+    shop.assert_closed();
+    let never = shop.run(&["deploy", "v2.0.0", "--deadline", "0s"]);
+    assert_eq!(never.code, Some(2), "{}", never.stderr);
+    assert!(never.stderr.contains("it must be longer than 0"), "{}", never.stderr);
+}
+
+#[test]
+fn two_deploys_do_not_share_a_folder() {
+    let shop = Shop::with(|config| config.replace("duration = \"800ms\"", "duration = \"60s\""), "0");
+    let first = shop.start_kit(&["deploy", "v2.0.0", "--artifacts", "artifacts"]);
+    first.wait_for_line("canary-gate");
+    let second = shop.deploy();
+    assert_eq!(second.code, Some(2), "{}\n{}", second.stdout, second.stderr);
+    assert!(second.stderr.contains("a deploy is running in this folder"), "{}", second.stderr);
+    assert!(shop.status()["lock"].is_object(), "the lock of the first is not released");
+    first.signal(kit_testing::Signal::INT);
+    assert_eq!(first.wait().code, Some(130));
+    shop.assert_serves("1.4.0");
+    shop.assert_closed();
+}

@@ -10,11 +10,14 @@ use kit_contract::body::{
 };
 use kit_contract::config::{Config, Stage};
 use kit_contract::pipeline::{self, Line};
-use kit_contract::{AnyArtifact, Sha256};
+use kit_contract::{AnyArtifact, Reason, Sha256};
 use std::collections::BTreeMap;
 
 /// Every artifact that was found, by name, with the digest of its file.
 pub(crate) type Found = BTreeMap<String, (AnyArtifact, Sha256)>;
+
+/// Every artifact that is not to be believed, by name: the stable reason, and the whole of it for people.
+pub(crate) type Refused = BTreeMap<String, (Reason, String)>;
 
 /// The lines of the pipeline up to `finish`: what this step itself and those after it do is not judged.
 pub(crate) fn lines(stages: &[Stage]) -> Vec<Line> {
@@ -29,6 +32,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) config_toml: String,
     /// Sequence number of the closing entry; `None` if there will be none.
     pub(crate) sequence: Option<u64>,
+    /// What is not to be believed.
+    pub(crate) refused: &'a Refused,
     /// True if the chain says that somebody has rolled this deployment back.
     pub(crate) rolled_back: bool,
     /// When the deploy ended.
@@ -38,7 +43,7 @@ pub(crate) struct Facts<'a> {
 /// Assembles the record.
 pub(crate) fn record(found: &Found, facts: &Facts<'_>) -> (Record, Option<Cause>) {
     let lines = lines(&facts.config.stages);
-    let (status, because) = judge(&lines, found, facts.rolled_back);
+    let (status, because) = judge(&lines, found, facts.refused, facts.rolled_back);
     let begin: Option<Begin> = body(found, "begin");
     let migration: Option<Migration> = body(found, "migration");
     let window = facts.config.rollback.window;
@@ -50,7 +55,7 @@ pub(crate) fn record(found: &Found, facts: &Facts<'_>) -> (Record, Option<Cause>
         deployment: body::<Deployment>(found, "deployment"),
         rollback_available: succeeded && previous.is_some(),
         previous,
-        steps: steps(&lines, found),
+        steps: steps(&lines, found, facts.refused),
         stages: facts.config.stages.iter().filter_map(|stage| stage_record(stage, found)).collect(),
         backup: body::<Backup>(found, "backup"),
         migrations_applied: migration.as_ref().map_or(0, |migration| migration.applied_count() as u64),
@@ -70,15 +75,24 @@ fn body<B: kit_contract::Body>(found: &Found, name: &str) -> Option<B> {
     found.get(name).and_then(|(artifact, _)| judge::body(artifact))
 }
 
-fn steps(lines: &[Line], found: &Found) -> Vec<StepRecord> {
+fn steps(lines: &[Line], found: &Found, refused: &Refused) -> Vec<StepRecord> {
     let names = lines.iter().map(|line| line.artifact.to_string());
     // What is no line of the pipeline happened as well: a withdrawal, a rollback.
     let in_lines: Vec<String> = names.collect();
-    let others = found.keys().filter(|name| !in_lines.contains(name)).cloned();
-    in_lines.iter().cloned().chain(others).map(|name| step_record(name, found)).collect()
+    let others = found.keys().chain(refused.keys()).filter(|name| !in_lines.contains(name)).cloned();
+    in_lines.iter().cloned().chain(others).map(|name| step_record(name, found, refused)).collect()
 }
 
-fn step_record(name: String, found: &Found) -> StepRecord {
+fn step_record(name: String, found: &Found, refused: &Refused) -> StepRecord {
+    if let Some((reason, message)) = refused.get(&name) {
+        return StepRecord {
+            artifact: name,
+            result: Some(reason.result()),
+            reason: Some(reason.to_string()),
+            message: Some(message.clone()),
+            ..StepRecord::default()
+        };
+    }
     let entry = found.get(&name);
     let artifact = entry.map(|(artifact, _)| artifact);
     StepRecord {

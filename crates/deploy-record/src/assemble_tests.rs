@@ -59,7 +59,7 @@ fn rollout(withdrawn: bool, stable: Option<&str>) -> Value {
 }
 
 fn status(found: &Found) -> (RecordStatus, Option<Cause>) {
-    judge(&lines(&config().stages), found, false)
+    judge(&lines(&config().stages), found, &Refused::new(), false)
 }
 
 #[test]
@@ -161,16 +161,18 @@ fn a_promotion_that_was_half_done_is_undone_only_by_a_rollback() {
 #[test]
 fn whoever_rolled_it_back_elsewhere_is_believed() {
     let lines = lines(&config().stages);
-    let (seen, because) = judge(&lines, &all_good(), true);
+    let (seen, because) = judge(&lines, &all_good(), &Refused::new(), true);
     assert_eq!((seen, because.unwrap().because.as_str()), (RecordStatus::RolledBack, "rollback"));
     let dead = ended("gate-canary", Reason::Unfinished, &[]);
-    assert_eq!(judge(&lines, &dead, true).0, RecordStatus::RolledBack);
+    assert_eq!(judge(&lines, &dead, &Refused::new(), true).0, RecordStatus::RolledBack);
 }
 
 #[test]
 fn rollback_is_available_only_after_success_with_somewhere_to_go() {
     let config = config();
+    let refused = Refused::new();
     let facts = Facts {
+        refused: &refused,
         config: &config,
         config_toml: String::new(),
         sequence: Some(7),
@@ -191,4 +193,33 @@ fn rollback_is_available_only_after_success_with_somewhere_to_go() {
     found.insert("smoke".into(), artifact("smoke", Reason::SmokeFailed, 14, Value::Null));
     let (failed, _) = record(&found, &facts);
     assert!(!failed.rollback_available && failed.rollback_deadline.is_none());
+}
+
+/// What was tampered with proves nothing, least of all that nothing has traffic.
+#[test]
+fn what_is_not_believed_is_named_and_never_counts_for_good() {
+    let lines = lines(&config().stages);
+    let judged = |mut found: Found, name: &str| {
+        found.remove(name);
+        let refused = Refused::from([(name.to_owned(), (Reason::ArtifactTampered, "m".to_owned()))]);
+        let (status, because) = judge(&lines, &found, &refused, false);
+        (status, because.unwrap().because)
+    };
+    let because = |name: &str| format!("{name}: artifact_tampered");
+    // Everything else says success, and the version was promoted.
+    assert_eq!(judged(all_good(), "backup"), (RecordStatus::Stuck, because("backup")));
+    // Before any traffic.
+    assert_eq!(judged(good_until("rollout-canary"), "backup"), (RecordStatus::Failed, because("backup")));
+    // The only thing that says whether traffic was moved.
+    assert_eq!(
+        judged(good_until("rollout-canary"), "rollout-canary"),
+        (RecordStatus::Stuck, because("rollout-canary"))
+    );
+    // Whatever it was, it was taken back.
+    let abort = [("rollout-abort", Reason::Withdrawn, rollout(true, Some("1.0.0")))];
+    let found = ended("gate-canary", Reason::NoData, &abort);
+    assert_eq!(judged(found, "rollout-canary"), (RecordStatus::RolledBack, because("rollout-canary")));
+    // A withdrawal that is not believed took nothing back.
+    let found = ended("gate-canary", Reason::NoData, &abort);
+    assert_eq!(judged(found, "rollout-abort"), (RecordStatus::Stuck, because("rollout-abort")));
 }

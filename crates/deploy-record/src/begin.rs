@@ -1,5 +1,6 @@
 //! `deploy-record begin`: lock and chain entry. From here on, somebody is deploying.
 
+use crate::place::Place;
 use crate::store::{Memory, StoreArgs, owner};
 use kit_contract::body::{Begin, Deployment, Preflight};
 use kit_contract::chain::{ChainEntry, ChainEvent, State};
@@ -107,6 +108,16 @@ async fn append(
     let actor = cx.run_info().actor.clone();
     let version = body.version.to_string();
     let loaded = memory.chain.load().await?;
+    // One that failed may be tried again, as its next attempt.
+    if let Place::Closed(entry) = Place::of(&id, loaded.entries.iter().map(|(entry, _)| entry))
+        && !matches!(entry.event, ChainEvent::Failed { .. })
+    {
+        return Err(StepError::new(
+            Reason::RecordRefused,
+            format!("deployment {id} is over, with entry {} of the chain", entry.sequence),
+        )
+        .hint("an id stands for one deploy: run validate-tag in a fresh --artifacts folder"));
+    }
     if let Some(why) = loaded.state.bad_versions.get(&version) {
         let Some(because) = allow_bad else {
             return Err(StepError::new(Reason::VersionMarkedBad, format!("{version} is marked bad: {why}"))

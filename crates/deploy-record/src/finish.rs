@@ -2,7 +2,7 @@
 //! hands the lock back.
 
 use crate::assemble::{Facts, record};
-use crate::gather::gather;
+use crate::gather::{Gathered, gather};
 use crate::judge::Cause;
 use crate::place::Place;
 use crate::publish::publish;
@@ -12,7 +12,7 @@ use kit_contract::body::{Record, RecordStatus};
 use kit_contract::chain::{ChainEvent, State};
 use kit_contract::config::Span;
 use kit_contract::{Artifact, ArtifactKind, DeploymentId, Reason, Sha256};
-use kit_core::{ResultExt as _, StepError, fs};
+use kit_core::{Level, ResultExt as _, StepError, fs};
 use kit_step::{CommandSpec, Example, IdentityRule, Outcome, OutputSpec, ReadSpec, Step, StepContext};
 use kit_store::LockError;
 
@@ -70,8 +70,12 @@ impl Step for Finish {
                 .hint("the artifact folder must hold deployment.json"));
         }
         let id = identity.deployment_id;
-        let (found, files) = gather(&cx)?;
-        let memory = Memory::open(&args.store, &cx).await?;
+        let Gathered { found, refused, files } = gather(&cx)?;
+        for (_, message) in refused.values() {
+            cx.out.annotate(Level::Warning, "an artifact is not believed", message);
+            cx.out.say(&format!("warning: not believed: {message}"));
+        }
+        let memory = Memory::existing(&args.store, &cx).await?;
         let loaded = memory.chain.load().await?;
         let place = Place::of(&id, loaded.entries.iter().map(|(entry, _)| entry));
         let (sequence, now) = match &place {
@@ -83,6 +87,7 @@ impl Step for Finish {
             config: cx.config(),
             config_toml: config_toml(&cx)?,
             sequence,
+            refused: &refused,
             rolled_back: place.rolled_back(),
             now,
         };

@@ -1,6 +1,6 @@
 //! Reads the artifacts of a deployment.
 
-use crate::assemble::Found;
+use crate::assemble::{Found, Refused};
 use kit_contract::body::{self, Record};
 use kit_contract::{AnyArtifact, ArtifactKind, ArtifactName, DeploymentId, Reason, Sha256};
 use kit_core::{ResultExt as _, StepError, fs};
@@ -12,14 +12,23 @@ const LIMIT_BYTES: u64 = 16 << 20;
 /// The artifacts as they lie there.
 pub(crate) type Files = Vec<(ArtifactName, Vec<u8>)>;
 
-/// Every artifact of the folder that belongs to this deployment. A foreign or unreadable one is refused:
-/// a record that rests on it would be worth nothing.
-pub(crate) fn gather(cx: &StepContext<Record>) -> Result<(Found, Files), StepError> {
+/// What lies in the artifact folder.
+pub(crate) struct Gathered {
+    /// The artifacts of this deployment.
+    pub(crate) found: Found,
+    /// Those that are not to be believed, and why.
+    pub(crate) refused: Refused,
+    /// The files of the former.
+    pub(crate) files: Files,
+}
+
+/// Every artifact of the folder that belongs to this deployment. A foreign, tampered or unreadable one is
+/// refused: it proves nothing. That there is one is part of the record.
+pub(crate) fn gather(cx: &StepContext<Record>) -> Result<Gathered, StepError> {
     let folder = cx.artifacts();
     let names =
         fs::list(folder.path()).or_reason(Reason::ArtifactInvalid, "the artifact folder cannot be read")?;
-    let mut found = Found::new();
-    let mut files = Files::new();
+    let mut gathered = Gathered { found: Found::new(), refused: Refused::new(), files: Files::new() };
     for file in names.unwrap_or_default() {
         let Some(name) = file.strip_suffix(".json").and_then(|stem| stem.parse::<ArtifactName>().ok()) else {
             continue;
@@ -27,20 +36,30 @@ pub(crate) fn gather(cx: &StepContext<Record>) -> Result<(Found, Files), StepErr
         if is_outside(&name) {
             continue;
         }
-        let bytes = fs::read(&folder.file(&name), LIMIT_BYTES)
-            .or_reason(Reason::ArtifactInvalid, "an artifact cannot be read")?;
-        let artifact = read_any(cx, &name, &owner(cx, &name)?)?;
-        if artifact.standalone {
-            return Err(StepError::new(
-                Reason::RecordRefused,
-                format!("{file} was written by a step that ran alone, outside this deployment"),
-            )
-            .hint("run the step again with this deployment's artifact folder"));
+        match take(cx, &name) {
+            Ok((artifact, bytes)) => {
+                gathered.found.insert(name.to_string(), (artifact, Sha256::of(&bytes)));
+                gathered.files.push((name, bytes));
+            }
+            Err(error) => {
+                gathered.refused.insert(name.to_string(), (error.reason, cx.out.clean(&error.chain())));
+            }
         }
-        found.insert(name.to_string(), (artifact, Sha256::of(&bytes)));
-        files.push((name, bytes));
     }
-    Ok((found, files))
+    Ok(gathered)
+}
+
+/// One artifact and its file.
+fn take(cx: &StepContext<Record>, name: &ArtifactName) -> Result<(AnyArtifact, Vec<u8>), StepError> {
+    let bytes = fs::read(&cx.artifacts().file(name), LIMIT_BYTES)
+        .or_reason(Reason::ArtifactInvalid, "an artifact cannot be read")?;
+    let artifact = read_any(cx, name, &owner(cx, name)?)?;
+    if artifact.standalone {
+        let file = name.file_name();
+        let message = format!("{file} was written by a step that ran alone, outside this deployment");
+        return Err(StepError::new(Reason::ArtifactForeign, message));
+    }
+    Ok((artifact, bytes))
 }
 
 /// True for what is no part of a deployment: what is written after it, and `adopt`, which stands before
@@ -59,10 +78,9 @@ fn owner(cx: &StepContext<Record>, name: &ArtifactName) -> Result<Identity, Step
     let subject = artifact.body.as_ref().and_then(|body| body.get("subject")?.as_str());
     match subject.map(str::parse::<DeploymentId>) {
         Some(Ok(subject)) if subject != ours.deployment_id => Err(StepError::new(
-            Reason::RecordRefused,
+            Reason::ArtifactForeign,
             format!("{} is about deployment {subject}, not about this one", name.file_name()),
-        )
-        .hint("use a fresh --artifacts folder for each deployment")),
+        )),
         // One that ended before it knew its subject lies where only this deployment writes.
         _ => Ok(Identity { deployment_id: artifact.deployment_id, ..ours }),
     }

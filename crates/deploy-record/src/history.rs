@@ -37,14 +37,14 @@ impl Tool for List {
     };
 
     async fn run(args: ListArgs, cx: ToolContext) -> Result<ToolOutput, StepError> {
-        let memory = Memory::open(&args.store, &cx).await?;
+        let memory = Memory::existing(&args.store, &cx).await?;
         let loaded = memory.chain.load().await?;
         let skip = if args.limit == 0 { 0 } else { loaded.entries.len().saturating_sub(args.limit) };
         let shown: Vec<&ChainEntry> = loaded.entries.iter().skip(skip).map(|(entry, _)| entry).collect();
         let mut lines: Vec<String> = shown.iter().map(|entry| line(entry)).collect();
         lines.push(match loaded.state.current() {
             Some(good) => format!("serves now: {} (deployment {})", good.version, good.deployment_id),
-            None => "nothing was deployed here yet".to_owned(),
+            None => format!("the store {} knows of no deployment that serves", memory.store.describe()),
         });
         Ok(ToolOutput {
             reason: Reason::Recorded,
@@ -60,8 +60,11 @@ fn line(entry: &ChainEntry) -> String {
         ChainEvent::Deployed { .. } => "deployed".to_owned(),
         ChainEvent::Failed { because, .. } => format!("failed: {because}"),
         ChainEvent::RolledBack { subject, target, why } => {
-            let target = target.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
-            format!("rolled back {subject} to {target}: {why}")
+            match target {
+                Some(target) => format!("rolled back {subject} to {target}: {why}"),
+                // Without a target nothing was switched back: only a canary was taken out.
+                None => format!("withdrew {subject}: {why}"),
+            }
         }
         ChainEvent::MarkedBad { version, why } => format!("marked {version} bad: {why}"),
         ChainEvent::Restored { subject, .. } => format!("restored the backup of {subject}"),
@@ -102,7 +105,7 @@ impl Tool for Show {
     };
 
     async fn run(args: ShowArgs, cx: ToolContext) -> Result<ToolOutput, StepError> {
-        let memory = Memory::open(&args.store, &cx).await?;
+        let memory = Memory::existing(&args.store, &cx).await?;
         let Some(newest) = memory.records(&args.id).await?.pop() else {
             return Err(StepError::new(
                 Reason::ArtifactMissing,

@@ -3,7 +3,7 @@
 //! It succeeded only if every line of the pipeline says so. It has ended only if the new version has all
 //! of the traffic for good, or none: anything between is stuck, because nobody watches it any more.
 
-use crate::assemble::Found;
+use crate::assemble::{Found, Refused};
 use jiff::Timestamp;
 use kit_contract::body::{Deployment, RecordStatus, Rollout};
 use kit_contract::continuation::{Continuation, TrafficState, after};
@@ -27,10 +27,20 @@ impl Cause {
 }
 
 /// Status and cause. `rolled_back`: the chain says that somebody has rolled this deployment back.
-pub(crate) fn judge(lines: &[Line], found: &Found, rolled_back: bool) -> (RecordStatus, Option<Cause>) {
-    let traffic = Traffic::of(found);
+pub(crate) fn judge(
+    lines: &[Line],
+    found: &Found,
+    refused: &Refused,
+    rolled_back: bool,
+) -> (RecordStatus, Option<Cause>) {
+    let traffic = Traffic::of(found, refused);
     let undone = rolled_back || traffic.undone;
-    let no = lines.iter().find_map(|line| no(line, found));
+    // What was tampered with is named before whatever came of it.
+    let tampered = refused
+        .iter()
+        .next()
+        .map(|(name, (reason, _))| (Cause::new(format!("{name}: {reason}")), reason.class()));
+    let no = tampered.or_else(|| lines.iter().find_map(|line| no(line, found)));
     if let Some((name, artifact)) = stuck(found, undone) {
         let bad_version = no.is_some_and(|(cause, _)| cause.bad_version);
         let because = format!("{name}: {}", artifact.reason);
@@ -90,7 +100,7 @@ struct Traffic {
 }
 
 impl Traffic {
-    fn of(found: &Found) -> Self {
+    fn of(found: &Found, refused: &Refused) -> Self {
         let artifacts = || found.iter().filter_map(|(name, (artifact, _))| Some((kind(name)?, artifact)));
         let rollouts = || artifacts().filter(|(kind, _)| *kind == ArtifactKind::Rollout).map(|(_, one)| one);
         let version = found.get("deployment").and_then(|(artifact, _)| body::<Deployment>(artifact));
@@ -101,7 +111,9 @@ impl Traffic {
             .filter(|one| !is_dry_run(one) && matches!(one.reason, Reason::Shifted | Reason::Unfinished))
             .map(|one| one.finished_at)
             .max();
-        let moved = shifted.max(promoted);
+        // A rollout that is not to be believed may have moved anything; a withdrawal takes it all back.
+        let unknown = refused.keys().any(|name| kind(name) == Some(ArtifactKind::Rollout));
+        let moved = shifted.max(promoted).or(unknown.then_some(Timestamp::MIN));
         // A withdrawal takes the canary out, not a version that became the stable one.
         let withdrawn = rollouts()
             .filter(|one| body::<Rollout>(one).is_some_and(|body| body.withdrawn))

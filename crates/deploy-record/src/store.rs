@@ -3,7 +3,7 @@
 use kit_contract::{ArtifactKind, ArtifactName, DeploymentId, Reason};
 use kit_core::{ResultExt as _, StepError};
 use kit_step::ToolContext;
-use kit_store::{Chain, Layout, Lock, LockOwner, Stop, Store};
+use kit_store::{Chain, Layout, Lock, LockOwner, Stop, Store, must_be_there};
 use std::sync::Arc;
 
 /// The inputs that every command has.
@@ -24,8 +24,16 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// Opens the store of flag or configuration.
+    /// Opens the store of flag or configuration, to ask what happened: it has to be there.
+    pub(crate) async fn existing(args: &StoreArgs, cx: &ToolContext) -> Result<Self, StepError> {
+        let memory = Self::open(args, cx).await?;
+        must_be_there(&*memory.store).await?;
+        Ok(memory)
+    }
+
+    /// Opens the store of flag or configuration, which the first write makes.
     pub(crate) async fn open(args: &StoreArgs, cx: &ToolContext) -> Result<Self, StepError> {
+        cx.must_have_config()?;
         let config = &cx.config().store;
         let url = args.store.as_deref().unwrap_or(&config.url);
         let store = kit_store::open(url, config.persistent, &cx.env, &cx.resolve(""), &[]).await?;

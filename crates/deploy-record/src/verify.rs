@@ -37,7 +37,7 @@ impl Tool for Verify {
     };
 
     async fn run(args: Args, cx: ToolContext) -> Result<ToolOutput, StepError> {
-        let memory = Memory::open(&args.store, &cx).await?;
+        let memory = Memory::existing(&args.store, &cx).await?;
         let verification = memory.chain.verify().await?;
         let mut problems: Vec<String> = verification.problems.iter().map(ToString::to_string).collect();
         let mut records = 0;
@@ -53,7 +53,11 @@ impl Tool for Verify {
         let json =
             serde_json::json!({ "entries": verification.entries, "records": records, "problems": problems });
         if problems.is_empty() {
-            let text = format!("the chain is whole: {} entries, {records} records", verification.entries);
+            let text = format!(
+                "the chain is whole: {} entries, {records} records; read from {}",
+                verification.entries,
+                memory.store.describe()
+            );
             return Ok(ToolOutput { reason: Reason::ChainValid, text, json });
         }
         let text =

@@ -107,6 +107,21 @@ pub fn append(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
         .map_err(FsError::of("append to", path))
 }
 
+/// Locks a file exclusively, creating it if need be; the lock ends with the returned value, also if the
+/// process dies. `None` if another process holds it.
+///
+/// # Errors
+/// If it cannot be created or locked.
+pub fn try_lock(path: &Path) -> Result<Option<std::fs::File>, FsError> {
+    let opened = std::fs::OpenOptions::new().append(true).create(true).open(path);
+    let file = opened.map_err(FsError::of("open", path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(std::fs::TryLockError::WouldBlock) => Ok(None),
+        Err(std::fs::TryLockError::Error(error)) => Err(FsError::of("lock", path)(error)),
+    }
+}
+
 /// Creates a folder and those above it.
 ///
 /// # Errors

@@ -226,7 +226,8 @@ impl ArtifactFolder {
 
     /// Moves an artifact of an earlier attempt to the history, never over another one: attempts are
     /// counted anew when the folder changes hands or an artifact was lost.
-    pub(crate) fn archive(&self, name: &ArtifactName, attempt: u32) -> Result<(), StepError> {
+    /// Gives where it lies now.
+    pub(crate) fn archive(&self, name: &ArtifactName, attempt: u32) -> Result<PathBuf, StepError> {
         let history = self.path.join(HISTORY);
         let unwritable = "an earlier artifact cannot be moved aside";
         fs::create_folder(&history).or_reason(Reason::ArtifactUnwritable, unwritable)?;
@@ -237,7 +238,15 @@ impl ArtifactFolder {
             copy += 1;
             file = format!("{name}.{attempt}-{copy}.json");
         }
-        fs::rename(&self.file(name), &history.join(file)).or_reason(Reason::ArtifactUnwritable, unwritable)
+        let archived = history.join(file);
+        fs::rename(&self.file(name), &archived).or_reason(Reason::ArtifactUnwritable, unwritable)?;
+        Ok(archived)
+    }
+
+    /// Moves an archived artifact back: nothing could be written in its place, so it is still the newest.
+    pub(crate) fn bring_back(&self, name: &ArtifactName, archived: &Path) -> Result<(), StepError> {
+        fs::rename(archived, &self.file(name))
+            .or_reason(Reason::ArtifactUnwritable, "an earlier artifact cannot be moved back")
     }
 
     /// Writes an artifact; gives its digest.

@@ -69,6 +69,23 @@ impl ToolContext {
         self.has_config_file.then(|| self.config_file.clone())
     }
 
+    /// For commands that are about an app and its store, which only a `deploy.toml` names: the defaults
+    /// would look at another app in another place, and find nothing there.
+    ///
+    /// # Errors
+    /// [`Reason::ConfigInvalid`] if there is no file.
+    pub fn must_have_config(&self) -> Result<(), StepError> {
+        if self.has_config_file {
+            return Ok(());
+        }
+        Err(StepError::new(
+            Reason::ConfigInvalid,
+            format!("there is no {} here, so nobody knows which app is meant", self.config_file.display()),
+        )
+        .hint("run this where deploy.toml lies, or name the file with --config")
+        .hint("`deploy-kit init` writes a first one"))
+    }
+
     /// True if there is a `deploy.toml`; false if these are the defaults.
     pub fn has_config_file(&self) -> bool {
         self.has_config_file

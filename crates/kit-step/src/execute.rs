@@ -14,6 +14,7 @@ use kit_contract::config::Span;
 use kit_contract::{AnyArtifact, ArtifactKind, ArtifactName, Body as _, Reason};
 use kit_core::{Context, Env, ResultExt as _, StepError, random_hex};
 use std::marker::PhantomData;
+use std::path::PathBuf;
 
 /// A step whose types are hidden.
 pub(crate) struct StepCommand<S>(pub(crate) PhantomData<fn() -> S>);
@@ -78,14 +79,14 @@ fn run_step<S: Step>(
     cx: &Context,
 ) -> u8 {
     let Prepared { args, loaded, identity, artifacts, secrets, run, deadline, json, .. } = prepared;
-    let previous = match set_aside(&artifacts, name, &identity) {
-        Ok(previous) => previous,
+    let (previous, archived) = match set_aside(&artifacts, name, &identity) {
+        Ok(aside) => aside,
         Err(error) => {
             finish::say_failure(cx, step, &error);
             if !S::ACTS_UNRECORDED {
                 return error.reason.exit_code();
             }
-            None
+            (None, None)
         }
     };
     let tool = ToolContext::new(cx.clone(), loaded, identity, run, artifacts, secrets);
@@ -100,6 +101,9 @@ fn run_step<S: Step>(
     let placeholder = finish::artifact(&step_cx, step, started_at, unfinished);
     let written = bytes::of(cx, &placeholder).and_then(|bytes| step_cx.artifacts.write(name, &bytes));
     if let Err(error) = written {
+        if let Some(Err(lost)) = archived.map(|archived| step_cx.artifacts.bring_back(name, &archived)) {
+            cx.out.say(&format!("warning: {}", cx.out.clean(&lost.chain())));
+        }
         finish::say_failure(cx, step, &error);
         if !S::ACTS_UNRECORDED {
             return error.reason.exit_code();
@@ -118,19 +122,18 @@ fn run_step<S: Step>(
     finish::publish::<S>(&step_cx, name, &artifact, json)
 }
 
+/// What an earlier run wrote, if it counts as an earlier attempt, and where it lies now.
+type Aside = (Option<AnyArtifact>, Option<PathBuf>);
+
 /// Moves what an earlier run wrote to the history. What another deployment wrote goes there too, and
 /// does not count as an earlier attempt.
-fn set_aside(
-    artifacts: &ArtifactFolder,
-    name: &ArtifactName,
-    ours: &Identity,
-) -> Result<Option<AnyArtifact>, StepError> {
+fn set_aside(artifacts: &ArtifactFolder, name: &ArtifactName, ours: &Identity) -> Result<Aside, StepError> {
     // One that cannot be read is replaced: this step is the one that writes it.
     let previous = artifacts.peek(name).unwrap_or_default();
-    let Some(previous) = previous else { return Ok(None) };
-    artifacts.archive(name, previous.attempt)?;
+    let Some(previous) = previous else { return Ok((None, None)) };
+    let archived = artifacts.archive(name, previous.attempt)?;
     let same = previous.deployment_id == ours.deployment_id || (previous.standalone && ours.standalone);
-    Ok(same.then_some(previous))
+    Ok((same.then_some(previous), Some(archived)))
 }
 
 /// Records a failure that happened before the step could run.
@@ -194,7 +197,7 @@ fn record_early<S: Step>(
                 now_s,
             )
         })?;
-    let previous = set_aside(&artifacts, name, &identity)?;
+    let (previous, _) = set_aside(&artifacts, name, &identity)?;
     let tool =
         ToolContext::new(cx.clone(), loaded, identity, run_info(&cx.env), artifacts, secrets::Secrets::new());
     let step_cx = StepContext::<S::Body>::new(tool, previous);

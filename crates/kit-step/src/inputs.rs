@@ -46,11 +46,16 @@ pub(crate) fn common() -> Vec<Arg> {
         ),
         arg("expect", "ARTIFACT:SHA256", "Digest that an artifact must have; may be repeated")
             .action(ArgAction::Append),
-        arg("deadline", "TIME", "Longest time that this may take, for example 10m")
-            .value_parser(|text: &str| text.parse::<Span>()),
+        arg("deadline", "TIME", "Longest time that this may take, for example 10m").value_parser(a_deadline),
         flag("json", "Print the artifact, or a tool's data, as JSON on stdout"),
         flag("verbose", "Say more"),
     ]
+}
+
+/// A deadline that has passed before anything began would look like work that was too slow.
+fn a_deadline(text: &str) -> Result<Span, String> {
+    let span: Span = text.parse().map_err(|error: kit_contract::config::ParseSpanError| error.to_string())?;
+    if span.as_ms() == 0 { Err("it must be longer than 0".to_owned()) } else { Ok(span) }
 }
 
 /// Completes the parser of one command.

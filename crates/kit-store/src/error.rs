@@ -41,6 +41,12 @@ pub enum StoreError {
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
+    /// There is no such place: that is not the same as an empty store.
+    #[error("there is no store at {address}")]
+    NotThere {
+        /// The store's address.
+        address: String,
+    },
     /// What was to be stored could not be read to its end. Nothing was stored.
     #[error("what was to be stored as {key} could not be read to its end")]
     Source {
@@ -121,6 +127,7 @@ impl StoreError {
             | Self::Changed { .. }
             | Self::Contended { .. }
             | Self::Unreachable { .. }
+            | Self::NotThere { .. }
             | Self::TooLarge { .. } => Reason::StoreUnreachable,
             // Whoever makes the stream knows better what failed; this is for those who do not look.
             Self::Source { .. } => Reason::CommandFailed,
@@ -140,6 +147,10 @@ impl StoreError {
             Self::NotPersistent { .. } => {
                 "a hosted runner's disk dies with the job, and with it lock, chain and backup: use \
                  s3://…, or set store.persistent = true if this folder outlives the job"
+            }
+            Self::NotThere { .. } => {
+                "nothing was deployed with it yet, or it lies elsewhere: name it with --store, or run on the \
+                 machine that deploys"
             }
             Self::Unsupported { .. } => "use a step that works with such stores, or a file: store",
             Self::Unsuitable { .. } => {
@@ -187,6 +198,7 @@ mod tests {
             (StoreError::unreachable("read", "a/b", "file:/x", io()), Reason::StoreUnreachable, false),
             (StoreError::NotPersistent { address: "file:x".into() }, Reason::StoreUnsuitable, true),
             (StoreError::Unsupported { scheme: "s3".into() }, Reason::UsageError, true),
+            (StoreError::NotThere { address: "file:/x".into() }, Reason::StoreUnreachable, true),
             (StoreError::Unsuitable { address: "x".into(), what: "y" }, Reason::StoreUnsuitable, true),
             (StoreError::Source { key, source: io() }, Reason::CommandFailed, false),
         ];

@@ -42,4 +42,4 @@ pub use memory::{MemoryStore, Op};
 pub use open::{Opener, open};
 pub use proof::self_proof;
 pub use stop::{Stop, StopRequest, StopSubject};
-pub use store::{ByteReader, Meta, OBJECT_LIMIT_BYTES, Object, Store, Uploaded, Version};
+pub use store::{ByteReader, Meta, OBJECT_LIMIT_BYTES, Object, Store, Uploaded, Version, must_be_there};

@@ -120,8 +120,27 @@ pub trait Store: Send + Sync {
     /// If the store could not be asked.
     async fn read_stream(&self, key: &Key) -> Result<Option<ByteReader>, StoreError>;
 
+    /// False if there is no such place, as a folder that is not there: nothing was ever stored in it, or
+    /// it is somewhere else. A store that answers every question about a missing place with an error
+    /// need not say more.
+    ///
+    /// # Errors
+    /// If that could not be found out.
+    async fn is_there(&self) -> Result<bool, StoreError> {
+        Ok(true)
+    }
+
     /// The store's address, without credentials.
     fn describe(&self) -> String;
+}
+
+/// For whoever wants to know what happened: a store that is not there holds no answer, and that is not
+/// the same as an empty one.
+///
+/// # Errors
+/// [`StoreError::NotThere`], or why that could not be found out.
+pub async fn must_be_there(store: &dyn Store) -> Result<(), StoreError> {
+    if store.is_there().await? { Ok(()) } else { Err(StoreError::NotThere { address: store.describe() }) }
 }
 
 /// Refuses contents that [`Store::get`] could not read again.

@@ -37,6 +37,10 @@ pub(crate) fn refusal(refused: Refused) -> StepError {
             "`deploy-record list` lists the deployments; `rollout abort` withdraws whatever canary there is",
         ),
         Reason::StoreUnreachable => Some("run rollback again once the store answers"),
+        Reason::ChainBroken => Some(
+            "--artifacts with the folder of that deploy says what it was doing; `deploy-record verify` says what \
+             is wrong with the chain",
+        ),
         Reason::ConfigInvalid => Some("deploy the version before once more, by the means that you have"),
         _ => None,
     };

@@ -5,7 +5,7 @@ use crate::Args;
 use crate::known::{Known, LockSeen, Schema};
 use crate::outside::Outside;
 use kit_contract::body::{Migration, MigrationPhase, Rollback, Rollout, RolloutAction};
-use kit_contract::{AnyArtifact, ArtifactKind, ArtifactName, DeploymentId, Name};
+use kit_contract::{AnyArtifact, ArtifactKind, ArtifactName, DeploymentId, Name, Reason};
 use kit_core::{StepError, fs};
 use kit_step::StepContext;
 
@@ -15,11 +15,15 @@ pub(crate) async fn gather(cx: &StepContext<Rollback>, outside: &Outside, args: 
         cx.out.say(&format!("going on without {what}: {}", error.chain()));
     };
     let mut history = None;
+    let mut chain_broken = false;
     let mut lock = LockSeen::NotAsked;
     if let Some(memory) = &outside.memory {
         match memory.history(cx).await {
             Ok(found) => history = Some(found),
-            Err(error) => without("the chain", &error),
+            Err(error) => {
+                chain_broken = error.reason == Reason::ChainBroken;
+                without("the chain", &error);
+            }
         }
         match memory.lock(cx, cx.clock.now()).await {
             Ok(seen) => lock = seen,
@@ -30,6 +34,7 @@ pub(crate) async fn gather(cx: &StepContext<Rollback>, outside: &Outside, args: 
     Known {
         asked: args.deployment.clone(),
         history,
+        chain_broken,
         before: local.as_ref().map(|local| versions_before(cx, &local.deployment_id)).unwrap_or_default(),
         local: local.as_ref().map(local_version),
         services: None,
@@ -106,7 +111,7 @@ fn schema(cx: &StepContext<Rollback>) -> Schema {
         }
         // It ended before it knew what it does; one that may have been killed in the middle does not say.
         None if artifact.reason.class() == kit_contract::Class::Verdict => Schema::Fits,
-        None if artifact.reason == kit_contract::Reason::NotConfigured => Schema::Fits,
+        None if artifact.reason == Reason::NotConfigured => Schema::Fits,
         _ => Schema::Unknown,
     }
 }

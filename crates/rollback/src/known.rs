@@ -12,6 +12,8 @@ pub(crate) struct Known {
     pub(crate) asked: Option<DeploymentId>,
     /// What the chain says; `None` if it cannot be asked or believed.
     pub(crate) history: Option<History>,
+    /// True if the chain was read and is broken; then there is no history either.
+    pub(crate) chain_broken: bool,
     /// The deployment of the artifact folder, and its version where it got that far.
     pub(crate) local: Option<(DeploymentId, Option<String>)>,
     /// Stable versions before the first stage, as the artifacts of the folder say.

@@ -109,6 +109,7 @@ impl Step for RollbackStep {
             return Err(StepError::new(Reason::UsageError, "--reason is empty")
                 .hint("say why: it stands in the chain for ever"));
         }
+        cx.must_have_config()?;
         let outside = Outside::open(&cx, args.store.as_deref()).await?;
         let mut known = gather(&cx, &outside, &args).await;
         if args.dry_run {

@@ -7,7 +7,7 @@ use kit_contract::chain::ChainEvent;
 use kit_contract::{DeploymentId, Name, Reason};
 use kit_core::{Context, StepError};
 use kit_step::StepContext;
-use kit_store::{Chain, Existing, Journal, Layout, Lock, Stop, Store};
+use kit_store::{Chain, Existing, Journal, Layout, Lock, Stop, Store, must_be_there};
 use kit_traffic::{Router, Service};
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,7 +86,14 @@ impl Outside {
         let url = store.unwrap_or(&config.store.url);
         let folder = cx.resolve("");
         let identity = cx.identity();
-        let memory = match kit_store::open(url, config.store.persistent, &cx.env, &folder, &[]).await {
+        let opened = kit_store::open(url, config.store.persistent, &cx.env, &folder, &[]).await;
+        let there = async |store: Arc<dyn Store>| must_be_there(&*store).await.map(|()| store);
+        let looked = match opened {
+            // An empty store says that nothing was ever deployed; one that is not there says nothing.
+            Ok(store) => in_time(cx, async { Ok(there(store).await?) }).await,
+            Err(error) => Err(error.into()),
+        };
+        let memory = match looked {
             Ok(store) => {
                 let layout = Layout::new(identity.app, identity.environment);
                 Some(Memory {
@@ -98,7 +105,6 @@ impl Outside {
                 })
             }
             Err(error) => {
-                let error = StepError::from(error);
                 if store.is_some() && error.reason == Reason::UsageError {
                     return Err(error);
                 }

@@ -82,9 +82,8 @@ pub(crate) fn plan(known: &Known, now: Timestamp) -> Result<Plan, Refused> {
         }
     }
     if known.history.is_none() && subject.version.is_none() {
-        let message =
-            format!("the store cannot be asked, so nobody knows whether {} was promoted", subject.id);
-        return Err(refuse(Reason::StoreUnreachable, message));
+        let (reason, why) = without_history(known);
+        return Err(refuse(reason, format!("{why}, so nobody knows whether {} was promoted", subject.id)));
     }
     let usable = target(state, &subject);
     let mut switch_back = Vec::new();
@@ -145,10 +144,12 @@ pub(crate) fn subject(known: &Known) -> Result<Subject, Refused> {
     let Some(id) = named.or_else(open).or_else(local).or_else(newest) else {
         return Err(match state {
             Some(_) => refuse(Reason::NothingToUndo, "nothing was deployed here, and nothing is open"),
-            None => refuse(
-                Reason::StoreUnreachable,
-                "the store cannot be asked and no deployment is named, so nobody knows what is to be undone",
-            ),
+            None => {
+                let (reason, why) = without_history(known);
+                let message =
+                    format!("{why} and no deployment is named, so nobody knows what is to be undone");
+                refuse(reason, message)
+            }
         });
     };
     let in_folder = known.local.as_ref().filter(|(local, _)| *local == id);
@@ -158,6 +159,15 @@ pub(crate) fn subject(known: &Known) -> Result<Subject, Refused> {
     }
     let version = in_chain.flatten().cloned().or_else(|| in_folder.and_then(|(_, version)| version.clone()));
     Ok(Subject { id, version })
+}
+
+/// Why nothing is known of the past.
+fn without_history(known: &Known) -> (Reason, &'static str) {
+    if known.chain_broken {
+        (Reason::ChainBroken, "the chain is broken")
+    } else {
+        (Reason::StoreUnreachable, "the store cannot be asked")
+    }
 }
 
 /// What stands before switching back. `--force` is for time and for others, not for the schema.

@@ -2,7 +2,7 @@
 
 use kit_core::StepError;
 use kit_step::ToolContext;
-use kit_store::{Chain, Layout, Lock, Stop};
+use kit_store::{Chain, Layout, Lock, Stop, Store, must_be_there};
 use std::sync::Arc;
 
 /// The input that the commands have for the store.
@@ -15,14 +15,23 @@ pub(crate) struct StoreArgs {
 
 /// Chain, lock and stop requests of this app in this environment.
 pub(crate) struct Memory {
+    pub(crate) store: Arc<dyn Store>,
     pub(crate) chain: Chain,
     pub(crate) lock: Lock,
     pub(crate) stop: Stop,
 }
 
 impl Memory {
-    /// Opens the store of flag or configuration.
+    /// Opens the store of flag or configuration, to ask what happened: it has to be there.
+    pub(crate) async fn existing(args: &StoreArgs, cx: &ToolContext) -> Result<Self, StepError> {
+        let memory = Self::open(args, cx).await?;
+        must_be_there(&*memory.store).await?;
+        Ok(memory)
+    }
+
+    /// Opens the store of flag or configuration, which the first write makes.
     pub(crate) async fn open(args: &StoreArgs, cx: &ToolContext) -> Result<Self, StepError> {
+        cx.must_have_config()?;
         let config = &cx.config().store;
         let url = args.store.as_deref().unwrap_or(&config.url);
         let store = kit_store::open(url, config.persistent, &cx.env, &cx.resolve(""), &[]).await?;
@@ -31,7 +40,8 @@ impl Memory {
         Ok(Self {
             chain: Chain::new(Arc::clone(&store), layout.clone()),
             lock: Lock::new(Arc::clone(&store), layout.clone()),
-            stop: Stop::new(store, layout),
+            stop: Stop::new(Arc::clone(&store), layout),
+            store,
         })
     }
 }

@@ -34,12 +34,13 @@ impl Tool for Status {
     };
 
     async fn run(args: Args, cx: ToolContext) -> Result<ToolOutput, StepError> {
-        let memory = Memory::open(&args.store, &cx).await?;
+        let memory = Memory::existing(&args.store, &cx).await?;
         let state = memory.chain.load().await?.state;
         let lock = memory.lock.peek().await?;
         let stops = memory.stop.list().await?;
         let identity = cx.identity();
-        let mut lines = vec![format!("{} in {}", identity.app, identity.environment)];
+        let store = memory.store.describe();
+        let mut lines = vec![format!("{} in {}, by the store {store}", identity.app, identity.environment)];
         lines.push(match state.current() {
             Some(good) => format!(
                 "  serves:  {} since {:.0} (deployment {})",
@@ -82,7 +83,7 @@ impl Tool for Status {
         Ok(ToolOutput {
             reason: Reason::Recorded,
             text: lines.join("\n"),
-            json: serde_json::json!({ "state": state, "lock": lock_json, "stop_requests": stops }),
+            json: serde_json::json!({ "store": store, "state": state, "lock": lock_json, "stop_requests": stops }),
         })
     }
 }

@@ -42,12 +42,16 @@ impl Tool for StopCommand {
     };
 
     async fn run(args: Args, cx: ToolContext) -> Result<ToolOutput, StepError> {
-        let memory = Memory::open(&args.store, &cx).await?;
+        let memory = Memory::existing(&args.store, &cx).await?;
         let open = memory.chain.load().await?.state.open.map(|open| open.deployment_id);
         let Some(subject) = args.deployment.or(open) else {
             return Err(StepError::new(
                 Reason::NothingToUndo,
-                "no deploy is open, so there is nothing to stop",
+                format!(
+                    "no deploy of {} is open by the store {}, so there is nothing to stop",
+                    cx.identity().app,
+                    memory.store.describe()
+                ),
             )
             .hint("to undo a release that serves, use `rollback`"));
         };

@@ -42,7 +42,7 @@ impl Tool for Unlock {
     };
 
     async fn run(args: Args, cx: ToolContext) -> Result<ToolOutput, StepError> {
-        let memory = Memory::open(&args.store, &cx).await?;
+        let memory = Memory::existing(&args.store, &cx).await?;
         let Some(existing) = memory.lock.peek().await? else {
             return Ok(ToolOutput {
                 reason: Reason::Recorded,

@@ -34,6 +34,18 @@ fn a_second_run_renews_and_begins_nothing_twice() {
     assert!(second.lock_expires_at > first.lock_expires_at);
 }
 
+/// An id stands for one deploy; one that failed may be tried again.
+#[test]
+fn a_deployment_that_is_over_does_not_begin_again() {
+    let sandbox = ready(ID, "2.0.0");
+    deploy(&sandbox, ID, "2.0.0");
+    make_ready(&sandbox, ID, "2.0.0");
+    let refused = begin(&sandbox, Reason::RecordRefused);
+    assert_eq!(refused.message, "deployment deploy-0002 is over, with entry 2 of the chain");
+    assert_eq!(events(&sandbox), ["begun", "deployed"]);
+    assert!(!is_locked(&sandbox), "nobody waits for what did not begin");
+}
+
 #[test]
 fn the_deployment_before_is_where_a_rollback_returns_to() {
     let sandbox = ready("deploy-0001", "1.0.0").github_actions();

@@ -129,8 +129,9 @@ fn a_stuck_deploy_that_was_put_right_is_closed_by_the_next_run() {
     assert!(!is_locked(&sandbox));
 }
 
+/// One that is not to be believed proves nothing, and is named; the deploy is not left without a record.
 #[test]
-fn foreign_tampered_truncated_and_lonely_artifacts_are_refused() {
+fn foreign_tampered_truncated_and_lonely_artifacts_are_named_and_not_believed() {
     let smoke = |id: &str| artifact("smoke", id, Reason::SmokePassed, 30, Value::Null);
     let lonely = {
         let mut smoke = smoke(ID);
@@ -146,21 +147,36 @@ fn foreign_tampered_truncated_and_lonely_artifacts_are_refused() {
     for (name, content, reason) in [
         ("smoke", smoke("deploy-0009").to_string(), Reason::ArtifactForeign),
         ("smoke", "{\"schema\": \"deploy-kit/smo".to_owned(), Reason::ArtifactInvalid),
-        ("smoke", lonely.to_string(), Reason::RecordRefused),
+        ("smoke", lonely.to_string(), Reason::ArtifactForeign),
         ("gate-full", resting.to_string(), Reason::ArtifactTampered),
-        ("rollback", other.to_string(), Reason::RecordRefused),
+        ("rollback", other.to_string(), Reason::ArtifactForeign),
     ] {
         let sandbox = begun();
         go_until(&sandbox, ID, "");
         sandbox.write(&format!(".deploy-kit/artifacts/{name}.json"), content);
-        finish(&sandbox, reason);
-        assert_eq!(events(&sandbox), ["begun"], "{reason}");
-        assert!(is_locked(&sandbox) && !sandbox.has(&format!("{SHOP}/deployments")), "{reason}");
+        let record = finish(&sandbox, Reason::Recorded);
+        assert!(
+            record.message.ends_with(&format!("stuck because of {name}: {reason}")),
+            "{}",
+            record.message
+        );
+        let body = record.body.unwrap();
+        let step = body.steps.iter().find(|step| step.artifact == name).unwrap();
+        assert_eq!((step.reason.as_deref(), &step.sha256), (Some(reason.code()), &None));
+        assert_eq!(
+            events(&sandbox),
+            ["begun"],
+            "{reason}: the version serves, and nobody knows how good it is"
+        );
+        assert!(is_locked(&sandbox) && sandbox.has(&format!("{SHOP}/deployments")), "{reason}");
     }
     let sandbox = begun();
-    go_until(&sandbox, ID, "");
-    let expect = format!("gate-full:{}", "0".repeat(64));
-    run::<Record>(&sandbox, &["finish", "--expect", &expect], "record", Reason::ArtifactTampered);
+    go_until(&sandbox, ID, "rollout-canary");
+    let expect = format!("backup:{}", "0".repeat(64));
+    let record = run::<Record>(&sandbox, &["finish", "--expect", &expect], "record", Reason::Recorded);
+    assert_eq!(record.message, "2.0.0: failed because of backup: artifact_tampered");
+    assert_eq!(events(&sandbox), ["begun", "failed"], "before any traffic it is simply over");
+    assert!(!is_locked(&sandbox));
     let alone = Sandbox::new().file("deploy.toml", CONFIG);
     finish(&alone, Reason::ArtifactMissing);
 }

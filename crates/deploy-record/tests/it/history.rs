@@ -27,9 +27,29 @@ fn change(sandbox: &Sandbox, file: &str, from: &str, to: &str) {
 
 #[test]
 fn a_whole_history_is_whole() {
-    assert_eq!(verify(&history(), Reason::ChainValid), "the chain is whole: 4 entries, 2 records\n");
+    let whole = |sandbox: &Sandbox, found: &str| {
+        let text = verify(sandbox, Reason::ChainValid);
+        assert!(text.starts_with(&format!("the chain is whole: {found}; read from file:")), "{text}");
+    };
+    whole(&history(), "4 entries, 2 records");
     let empty = ready(ID, "2.0.0");
-    assert_eq!(verify(&empty, Reason::ChainValid), "the chain is whole: 0 entries, 0 records\n");
+    std::fs::create_dir(empty.path().join("store")).unwrap();
+    whole(&empty, "0 entries, 0 records");
+}
+
+/// A history that cannot be found is not an empty one.
+#[test]
+fn a_store_that_is_not_there_has_no_history() {
+    for args in [&["verify"][..], &["list"], &["show", "deploy-0001"], &["finish"]] {
+        let sandbox = ready(ID, "2.0.0");
+        let ran = sandbox.run(PROGRAM, args);
+        assert_eq!(ran.code, Some(20), "{args:?}: {}", ran.printed());
+        assert!(ran.printed().contains("there is no store at file:"), "{args:?}: {}", ran.printed());
+        assert!(!sandbox.has("store"), "looking makes no store");
+    }
+    let bare = Sandbox::new().run(PROGRAM, &["verify"]);
+    assert_eq!(bare.code, Some(2), "{}", bare.printed());
+    assert!(bare.stderr.contains("there is no deploy.toml here"), "{}", bare.printed());
 }
 
 #[test]

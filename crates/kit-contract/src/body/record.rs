@@ -24,11 +24,11 @@ pub enum RecordStatus {
 }
 
 /// One step of the deployment.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StepRecord {
     /// Name of the artifact.
     pub artifact: String,
-    /// Digest of the artifact; absent if it is missing.
+    /// Digest of the artifact; absent if it is missing, or not to be believed: `reason` then says why.
     pub sha256: Option<Sha256>,
     /// How the step ended; absent if its artifact is missing.
     pub result: Option<StepResult>,

@@ -171,6 +171,11 @@ impl Store for FileStore {
         Ok(file.map(|file| Box::new(tokio::fs::File::from_std(file)) as ByteReader))
     }
 
+    async fn is_there(&self) -> Result<bool, StoreError> {
+        let exists = tokio::fs::try_exists(&self.root).await;
+        exists.map_err(|error| self.cannot("look at", "the folder", error))
+    }
+
     fn describe(&self) -> String {
         format!("file:{}", self.root.display())
     }

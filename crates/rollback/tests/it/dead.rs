@@ -1,6 +1,6 @@
 //! A deploy that died, or still runs.
 
-use crate::{SHOP, actions, serving, shop};
+use crate::{PROGRAM, SHOP, actions, serving, shop};
 use kit_contract::Reason;
 use kit_contract::body::UndoOutcome::{Done, NotNeeded};
 use kit_contract::chain::ChainEvent;
@@ -212,5 +212,13 @@ fn a_broken_chain_is_not_believed_and_keeps_nobody_from_withdrawing() {
     shop.sandbox.write(&format!("{SHOP}/chain/00000001.json"), "{}");
     let artifact = shop.run(&[], Reason::RolledBack);
     assert!(artifact.hints[0].starts_with("close_chain is not done"), "{:?}", artifact.hints);
+    assert_eq!(shop.router.shares(), [0.0, 0.0]);
+
+    // Without that folder nobody knows what it was; the canary goes all the same.
+    shop.shift(5.0);
+    let blind = shop.sandbox.run(PROGRAM, &["--reason", "slow", "--artifacts", "elsewhere"]);
+    assert_eq!(blind.code, Some(i32::from(Reason::ChainBroken.exit_code())), "{}", blind.printed());
+    assert!(blind.stderr.contains("the chain is broken and no deployment is named"), "{}", blind.printed());
+    assert!(blind.stderr.contains("hint: --artifacts with the folder"), "{}", blind.printed());
     assert_eq!(shop.router.shares(), [0.0, 0.0]);
 }

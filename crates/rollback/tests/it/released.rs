@@ -162,6 +162,7 @@ fn what_nobody_knows_is_not_undone() {
     assert_eq!(shop.router.actions(), Vec::<String>::new());
 
     let empty = crate::shop("20s");
+    std::fs::create_dir(empty.sandbox.path().join("store")).unwrap();
     empty.run(&[], Reason::NothingToUndo);
     empty.router.set("api", "percent", json!(5.0));
     empty.run(&[], Reason::Withdrawn);

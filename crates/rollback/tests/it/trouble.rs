@@ -75,6 +75,29 @@ fn with_nothing_known_at_all_the_canary_is_withdrawn() {
     shop.run(&["--dry-run"], Reason::StoreUnreachable);
 }
 
+/// "Nothing was ever deployed" and "not the machine that deploys" look alike from here.
+#[test]
+fn a_store_that_is_not_there_is_not_an_empty_one() {
+    let shop = shop("20s");
+    shop.dead_at(5.0);
+    let error = shop.run(&["--store", "file:not/here"], Reason::StoreUnreachable);
+    assert!(
+        error.message.contains("the store cannot be asked and no deployment is named"),
+        "{}",
+        error.message
+    );
+    assert_eq!(shop.router.shares(), [0.0, 0.0]);
+    assert!(!shop.sandbox.has("not/here"), "looking makes no store");
+}
+
+#[test]
+fn without_a_configuration_nobody_knows_what_is_meant() {
+    let sandbox = kit_testing::Sandbox::new();
+    let ran = sandbox.run(PROGRAM, &["--reason", "slow"]);
+    assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+    assert!(ran.stderr.contains("there is no deploy.toml here"), "{}", ran.stderr);
+}
+
 #[test]
 fn a_store_that_dies_with_the_job_or_is_unknown_is_done_without() {
     for url in ["file:store", "s3://bucket/prefix", "nonsense"] {

@@ -4,7 +4,7 @@ use super::Args;
 use kit_contract::pipeline::Line;
 use kit_contract::{ArtifactName, DeploymentId, Reason, Sha256};
 use kit_core::{Context, ResultExt as _, StepError, fs};
-use kit_exec::{Command, ExecError, Stdout};
+use kit_exec::{Command, ExecError, Status, Stdout};
 use kit_step::ToolContext;
 use kit_store::StopRequest;
 use std::path::{Path, PathBuf};
@@ -93,12 +93,25 @@ impl<'a> Invoker<'a> {
     }
 
     /// Runs a line; gives the reason that its artifact holds.
-    pub(super) async fn run(&self, line: &Line, cx: &Context) -> Result<Reason, StepError> {
+    pub(super) async fn run(&self, line: &Line, cx: &Context) -> Reason {
         self.run_arguments(&self.arguments(line), &line.artifact, cx).await
     }
 
-    /// Runs a command; gives the reason that `artifact` holds afterwards.
+    /// Runs a command; gives the reason that `artifact` holds afterwards. Whatever keeps the command from
+    /// running, or its artifact from being read, is a reason too: the deploy has to be ended in order.
     pub(super) async fn run_arguments(
+        &self,
+        arguments: &[String],
+        artifact: &ArtifactName,
+        cx: &Context,
+    ) -> Reason {
+        self.try_arguments(arguments, artifact, cx).await.unwrap_or_else(|error| {
+            cx.out.say(&format!("{artifact}: {}", cx.out.clean(&error.chain())));
+            error.reason
+        })
+    }
+
+    async fn try_arguments(
         &self,
         arguments: &[String],
         artifact: &ArtifactName,
@@ -106,7 +119,8 @@ impl<'a> Invoker<'a> {
     ) -> Result<Reason, StepError> {
         cx.out.say("");
         cx.out.say(&format!("$ {}", self.shown(arguments)));
-        let before = self.digest(artifact)?;
+        // One that cannot be read now must not keep a withdrawal from running.
+        let before = self.digest(artifact).ok().flatten();
         let ran = Command::new(self.program.display().to_string())
             .args(arguments.iter().map(String::as_str))
             .env("DEPLOY_KIT_EXPECT", self.expectations()?)
@@ -116,7 +130,8 @@ impl<'a> Invoker<'a> {
         // What a step that left no result counts as.
         let unfinished = match ran {
             // A step that says no exits with a code other than 0; its artifact says why.
-            Ok(_) | Err(ExecError::Failed { .. }) => Reason::Unfinished,
+            Ok(_) => Reason::Unfinished,
+            Err(ExecError::Failed { status, .. }) => without_artifact(status),
             // A step that has only just started may die of the signal that it is to obey.
             Err(error @ ExecError::Cancelled { .. }) => error.reason(),
             Err(error) => return Err(error.into()),
@@ -131,6 +146,26 @@ impl<'a> Invoker<'a> {
             Some(found) if found.is_go() || found.reason.exit_code() != 0 => found.reason,
             Some(_) => Reason::Unrecognised,
         })
+    }
+
+    /// True if every service is observed without a canary. For a withdrawal that could not write down what
+    /// it saw.
+    pub(super) async fn nothing_is_shifted(&self, cx: &Context) -> Result<bool, StepError> {
+        let mut arguments = self.common("rollout", Some("status"));
+        arguments.push("--json".to_owned());
+        cx.out.say(&format!("$ {}", self.shown(&arguments)));
+        let ran = Command::new(self.program.display().to_string())
+            .args(arguments.iter().map(String::as_str))
+            .stdout(Stdout::Capture { limit_bytes: LIMIT_BYTES })
+            .run(cx)
+            .await?;
+        let seen: serde_json::Value = serde_json::from_slice(&ran.stdout)
+            .or_reason(Reason::InternalError, "`rollout status` did not print JSON")?;
+        let services = seen.get("services").and_then(serde_json::Value::as_array);
+        let at_zero = |service: &serde_json::Value| {
+            service.get("canary_percent").and_then(serde_json::Value::as_f64) == Some(0.0)
+        };
+        Ok(services.is_some_and(|services| !services.is_empty() && services.iter().all(at_zero)))
     }
 
     /// The deployment, once `validate-tag` has made it.
@@ -189,13 +224,25 @@ impl<'a> Invoker<'a> {
         let mut lines = Vec::new();
         for file in names.unwrap_or_default() {
             let name = file.strip_suffix(".json").and_then(|stem| stem.parse::<ArtifactName>().ok());
+            // One that cannot be read is nothing to vouch for; whoever needs it says what is wrong with it.
             if let Some(name) = name
-                && let Some(digest) = self.digest(&name)?
+                && let Ok(Some(digest)) = self.digest(&name)
             {
                 lines.push(format!("{name}:{digest}"));
             }
         }
         Ok(lines.join("\n"))
+    }
+}
+
+/// Why a step ended that has left no result: it could not write one, which it says by its exit code.
+fn without_artifact(status: Status) -> Reason {
+    match status {
+        Status::Code(code) if code == i32::from(Reason::ArtifactUnwritable.exit_code()) => {
+            Reason::ArtifactUnwritable
+        }
+        Status::Code(code) if code == i32::from(Reason::LeftChanged.exit_code()) => Reason::LeftChanged,
+        Status::Code(_) | Status::Signal(_) => Reason::Unfinished,
     }
 }
 

@@ -12,14 +12,18 @@ use kit_contract::config::Span;
 use kit_contract::continuation::{Continuation, TrafficState, after};
 use kit_contract::pipeline::{Line, lines};
 use kit_contract::{ArtifactKind, ArtifactName, DeploymentId, Reason};
-use kit_core::{Cancel, Context, ResultExt as _, StepError, random_hex};
+use kit_core::{Cancel, Cause, Context, ResultExt as _, StepError, fs, random_hex};
 use kit_step::{CommandSpec, Example, IdentityRule, Tool, ToolContext, ToolOutput};
 use kit_store::{LockError, LockOwner, StopRequest, StopSubject};
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The lock lives for an hour; renewing it every minute leaves room for a store that hiccups.
 const RENEW_EVERY_S: u64 = 60;
+
+/// Held while a deploy runs in an artifact folder. No artifact has this name.
+const FOLDER_LOCK: &str = ".deploy.lock";
 
 /// The inputs of `deploy`.
 #[derive(clap::Args)]
@@ -65,6 +69,7 @@ impl Tool for Deploy {
     const GRACE: Duration = Duration::from_secs(120);
 
     async fn run(args: Args, cx: ToolContext) -> Result<ToolOutput, StepError> {
+        cx.must_have_config()?;
         let folder = artifact_folder(&cx, &args.tag)?;
         let invoker = Invoker::new(&cx, &args, folder)?;
         let lines = lines(&cx.config().stages);
@@ -77,13 +82,28 @@ impl Tool for Deploy {
                 text: commands.join("\n"),
             });
         }
+        let _ours = lock_folder(invoker.folder())?;
         let memory = Memory::open(&args.store, &cx).await?;
         let started = cx.clock.elapsed();
         let mut walk = Walk { cx: &cx, invoker, memory, traffic: TrafficState::Untouched, ended: None };
-        walk.go(&lines).await?;
+        walk.go(&lines).await;
         let took = cx.clock.elapsed().saturating_sub(started);
         Ok(report::output(&walk.invoker, walk.ended, took))
     }
+}
+
+/// Two deploys in one folder would share the deployment, and with it the lock of the store.
+fn lock_folder(folder: &Path) -> Result<File, StepError> {
+    let unwritable = "the artifact folder cannot be used";
+    fs::create_folder(folder).or_reason(Reason::ArtifactUnwritable, unwritable)?;
+    let locked = fs::try_lock(&folder.join(FOLDER_LOCK)).or_reason(Reason::ArtifactUnwritable, unwritable)?;
+    locked.ok_or_else(|| {
+        StepError::new(
+            Reason::UsageError,
+            format!("--artifacts {}: a deploy is running in this folder", folder.display()),
+        )
+        .hint("wait for its end, or ask it to stop with `deploy-kit stop`; without --artifacts every deploy has a folder of its own")
+    })
 }
 
 /// A folder of its own for every deploy, unless one was named.
@@ -111,8 +131,21 @@ pub(crate) struct Ended {
     pub(crate) reason: Reason,
     /// What followed.
     pub(crate) continuation: Continuation,
-    /// The reason of a withdrawal that failed.
-    pub(crate) withdrawal: Option<Reason>,
+    /// What came of the withdrawal, if one followed.
+    pub(crate) withdrawal: Withdrawal,
+}
+
+/// What came of a withdrawal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Withdrawal {
+    /// None was due.
+    None,
+    /// It was observed that nothing of the new version has traffic.
+    Observed,
+    /// Traffic is not ours to move.
+    NotOurs,
+    /// It failed, for this reason.
+    Failed(Reason),
 }
 
 struct Walk<'a> {
@@ -125,23 +158,27 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     /// Walks the lines; closes and tells whatever happens.
-    async fn go(&mut self, lines: &[Line]) -> Result<(), StepError> {
+    async fn go(&mut self, lines: &[Line]) {
         let closing = |line: &&Line| matches!(line.step.id, "finish" | "notify");
         for line in lines.iter().filter(|line| !closing(line)) {
             if line.step.id == "rollout" {
                 // From the moment it is asked, nobody knows what has a share.
                 self.traffic = TrafficState::Canary;
             }
-            let reason = self.run(line).await?;
+            let reason = self.run(line).await;
             if line.step.id == "promote" && reason.exit_code() == 0 {
                 self.traffic = TrafficState::Promoted;
             }
             let continuation = after(line.step.id, self.traffic, reason);
             if continuation != Continuation::GoOn {
-                let mut ended =
-                    Ended { artifact: line.artifact.clone(), reason, continuation, withdrawal: None };
+                let mut ended = Ended {
+                    artifact: line.artifact.clone(),
+                    reason,
+                    continuation,
+                    withdrawal: Withdrawal::None,
+                };
                 if matches!(continuation, Continuation::Withdraw { .. }) {
-                    ended.withdrawal = self.withdraw(line, reason).await?;
+                    ended.withdrawal = self.withdraw(line, reason).await;
                 }
                 self.ended = Some(ended);
                 break;
@@ -149,18 +186,21 @@ impl Walk<'_> {
         }
         // The deploy is closed and people are told although it may be cancelled by now.
         for line in lines.iter().filter(closing) {
-            let reason = self.invoker.run(line, &self.uncancelled()).await?;
+            let reason = self.invoker.run(line, &self.uncancelled()).await;
             if line.step.id == "finish" && reason.exit_code() != 0 && self.ended.is_none() {
                 let continuation = after("finish", self.traffic, reason);
-                self.ended =
-                    Some(Ended { artifact: line.artifact.clone(), reason, continuation, withdrawal: None });
+                self.ended = Some(Ended {
+                    artifact: line.artifact.clone(),
+                    reason,
+                    continuation,
+                    withdrawal: Withdrawal::None,
+                });
             }
         }
-        Ok(())
     }
 
     /// Runs one line while watching for a request to stop, which the gate is handed as a file.
-    async fn run(&self, line: &Line) -> Result<Reason, StepError> {
+    async fn run(&self, line: &Line) -> Reason {
         let id = self.invoker.deployment_id();
         let holds_lock = self.invoker.has_begun();
         let watch = async {
@@ -169,28 +209,37 @@ impl Walk<'_> {
                 let Some(id) = &id else { continue };
                 // A store that does not answer now is asked again in a second.
                 if let Ok(Some(request)) = self.memory.stop.check(id).await {
-                    self.invoker.hand_over_stop(&request)?;
+                    self.hand_over(&request);
                 }
                 if holds_lock && second % RENEW_EVERY_S == 0 {
-                    self.renew_lock(id).await?;
+                    self.renew_lock(id).await;
                 }
             }
-            std::future::pending().await
         };
-        let never: Result<std::convert::Infallible, StepError>;
-        tokio::select! {
-            reason = self.invoker.run(line, self.cx) => return reason,
-            stopped = watch => never = stopped,
+        let work = self.invoker.run(line, self.cx);
+        tokio::pin!(work, watch);
+        let reason = tokio::select! {
+            reason = &mut work => reason,
+            () = &mut watch => work.await,
+        };
+        // The step only sees a signal; why it was sent is known here.
+        let stopped = matches!(reason, Reason::Interrupted | Reason::Terminated);
+        if stopped && self.cx.cancel.cause() == Some(Cause::Deadline) {
+            return Reason::DeadlineExceeded;
         }
-        match never {
-            Ok(never) => match never {},
-            Err(error) => Err(error),
+        reason
+    }
+
+    /// A request that cannot be handed on now is handed on in a second.
+    fn hand_over(&self, request: &StopRequest) {
+        if let Err(error) = self.invoker.hand_over_stop(request) {
+            self.cx.out.say(&format!("warning: {}", self.cx.out.clean(&error.chain())));
         }
     }
 
     /// A long stage must not outlive the lock. One that is lost belongs to somebody else by now, so this
     /// deploy has to stop.
-    async fn renew_lock(&self, id: &DeploymentId) -> Result<(), StepError> {
+    async fn renew_lock(&self, id: &DeploymentId) {
         let run = self.cx.run_info();
         let owner = LockOwner {
             deployment_id: id.clone(),
@@ -200,29 +249,45 @@ impl Walk<'_> {
         };
         let now = self.cx.clock.now();
         if let Err(lost @ LockError::Lost { .. }) = self.memory.lock.renew(&owner, now).await {
-            self.invoker.hand_over_stop(&StopRequest {
+            self.hand_over(&StopRequest {
                 subject: StopSubject::Deployment(id.clone()),
                 requested_by: None,
                 why: lost.to_string(),
                 at: now,
                 by_deployment: None,
-            })?;
+            });
         }
-        Ok(())
     }
 
     /// Takes the canary out. After a promotion that failed half-way, `rollback` knows how; before it, a
-    /// withdrawal is a change of weights. `None`: it is out.
-    async fn withdraw(&self, line: &Line, reason: Reason) -> Result<Option<Reason>, StepError> {
+    /// withdrawal is a change of weights.
+    async fn withdraw(&self, line: &Line, reason: Reason) -> Withdrawal {
         let cx = self.uncancelled();
-        let (arguments, artifact) = if line.step.id == "promote" {
+        let promoting = line.step.id == "promote";
+        let (arguments, artifact) = if promoting {
             let why = format!("{}: {reason}", line.artifact);
             (self.invoker.rollback_arguments(&why), ArtifactName::only(ArtifactKind::Rollback))
         } else {
-            (self.invoker.abort_arguments(), abort_artifact()?)
+            (self.invoker.abort_arguments(), abort_artifact())
         };
-        let seen = self.invoker.run_arguments(&arguments, &artifact, &cx).await?;
-        Ok((seen.exit_code() != 0).then_some(seen))
+        match self.invoker.run_arguments(&arguments, &artifact, &cx).await {
+            Reason::Withdrawn | Reason::RolledBack => Withdrawal::Observed,
+            seen if seen.exit_code() == 0 => Withdrawal::NotOurs,
+            seen if promoting => Withdrawal::Failed(seen),
+            seen => self.look(seen, &cx).await,
+        }
+    }
+
+    /// A withdrawal acts also where it cannot write down what it saw, so somebody has to look.
+    async fn look(&self, seen: Reason, cx: &Context) -> Withdrawal {
+        match self.invoker.nothing_is_shifted(cx).await {
+            Ok(true) => Withdrawal::Observed,
+            Ok(false) => Withdrawal::Failed(seen),
+            Err(error) => {
+                cx.out.say(&format!("warning: {}", cx.out.clean(&error.chain())));
+                Withdrawal::Failed(seen)
+            }
+        }
     }
 
     fn uncancelled(&self) -> Context {
@@ -230,8 +295,6 @@ impl Walk<'_> {
     }
 }
 
-fn abort_artifact() -> Result<ArtifactName, StepError> {
-    "rollout-abort"
-        .parse()
-        .map_err(|error| StepError::new(Reason::InternalError, "no artifact name").because(error))
+fn abort_artifact() -> ArtifactName {
+    ArtifactName { kind: ArtifactKind::Rollout, qualifier: "abort".parse().ok() }
 }

@@ -1,9 +1,9 @@
 //! What `deploy` says at its end.
 
-use super::Ended;
 use super::invoke::Invoker;
+use super::{Ended, Withdrawal};
 use kit_contract::continuation::Continuation;
-use kit_contract::{ArtifactKind, ArtifactName, Reason};
+use kit_contract::{ArtifactKind, ArtifactName, Class, Reason};
 use kit_step::ToolOutput;
 use std::time::Duration;
 
@@ -18,17 +18,26 @@ pub(super) fn output(invoker: &Invoker<'_>, ended: Option<Ended>, took: Duration
         None => record.as_ref().map_or(Reason::Unfinished, |record| {
             if record.is_go() { Reason::RecordRefused } else { record.reason }
         }),
-        Some(ended) => ended.withdrawal.unwrap_or(ended.reason),
+        // Whatever kept it from being withdrawn: it may still serve.
+        Some(Ended { withdrawal: Withdrawal::Failed(reason), .. }) if reason.class() == Class::Stuck => {
+            *reason
+        }
+        Some(Ended { withdrawal: Withdrawal::Failed(_), .. }) => Reason::WithdrawFailed,
+        Some(ended) => ended.reason,
     };
     let mut lines = vec![String::new(), format!("deploy: {status}, after {:.1} s", took.as_secs_f64())];
     if let Some(ended) = &ended {
         lines.push(format!("  ended by:  {} ({}): {}", ended.artifact, ended.reason, ended.reason.meaning()));
-        lines.push(format!("  then:      {}", followed(invoker, ended)));
+        lines.push(format!("  then:      {}", followed(ended)));
         lines.push(format!("  what to do: {}", ended.reason.remedy()));
     }
-    let folder = invoker.folder().display();
-    lines.push(format!("  record:    {folder}/record.json"));
-    lines.push(format!("  way back:  {folder}/rollback.md"));
+    for (what, file) in [("record:   ", "record.json"), ("way back: ", "rollback.md")] {
+        // Where the disk was full, they are not there.
+        let path = invoker.folder().join(file);
+        if path.is_file() {
+            lines.push(format!("  {what} {}", path.display()));
+        }
+    }
     lines.push("  history:   deploy-kit deploy-record list".to_owned());
     ToolOutput {
         reason,
@@ -43,18 +52,16 @@ pub(super) fn output(invoker: &Invoker<'_>, ended: Option<Ended>, took: Duration
     }
 }
 
-fn followed(invoker: &Invoker<'_>, ended: &Ended) -> String {
-    let observed = ["rollout-abort", "rollback"].iter().any(|name| {
-        let artifact = name.parse().ok().and_then(|name| invoker.peek(&name).ok().flatten());
-        artifact.is_some_and(|artifact| matches!(artifact.reason, Reason::Withdrawn | Reason::RolledBack))
-    });
+fn followed(ended: &Ended) -> String {
     match (ended.continuation, ended.withdrawal) {
-        (Continuation::Withdraw { .. }, None) if observed => {
+        (Continuation::Withdraw { .. }, Withdrawal::Observed) => {
             "the canary was withdrawn, and that was observed".to_owned()
         }
-        (Continuation::Withdraw { .. }, None) => "no traffic is moved by this deploy".to_owned(),
-        (Continuation::Withdraw { .. }, Some(reason)) => {
+        (Continuation::Withdraw { .. }, Withdrawal::Failed(reason)) => {
             format!("the canary could NOT be withdrawn ({reason}): {}", reason.remedy())
+        }
+        (Continuation::Withdraw { .. }, Withdrawal::NotOurs | Withdrawal::None) => {
+            "no traffic is moved by this deploy".to_owned()
         }
         (Continuation::CallHuman, _) => "everything was left as it is: a human is needed".to_owned(),
         (Continuation::Stop | Continuation::GoOn, _) => "no traffic had been moved".to_owned(),
