@@ -1,0 +1,144 @@
+//! Is the canary slower than the baseline, by more than a margin?
+
+use crate::mixture::Mixture;
+use crate::rate::ln_likelihood_ratio;
+
+/// Probabilities of "the canary is slower" that are looked for.
+const SLOWER: [f64; 4] = [0.56, 0.62, 0.7, 0.8];
+/// Factors on the share of slow requests that are looked for.
+const EXCESS: [f64; 4] = [1.5, 2.0, 3.0, 5.0];
+
+/// An e-process on pairs of requests of the same moment, for a shift of all latencies.
+///
+/// With `D = 1` if the canary's latency exceeds the baseline's by more than the margin, the null
+/// hypothesis "not slower by more than the margin" gives `P(D = 1) ≤ ½` whatever the distribution, and
+/// `(2θ)^D (2(1-θ))^(1-D)` for `θ > ½` has expectation at most 1: the sign test, run sequentially.
+#[derive(Clone, Debug)]
+pub struct SignTest(Mixture);
+
+impl SignTest {
+    /// A test that has seen nothing.
+    pub fn new() -> Self {
+        Self(Mixture::new(&[1.0; SLOWER.len()]))
+    }
+
+    /// Places prior mass on an effect that begins now; see [`Mixture::start`].
+    pub fn start(&mut self, mass: f64) {
+        self.0.start(mass);
+    }
+
+    /// Takes pairs, `slower` of which have the canary above the baseline by more than the margin.
+    pub fn update(&mut self, slower: u64, pairs: u64) {
+        let slower = slower.min(pairs);
+        let quicker = (pairs - slower) as f64;
+        let term = |theta: f64| slower as f64 * (2.0 * theta).ln() + quicker * (2.0 * (1.0 - theta)).ln();
+        let terms = SLOWER.map(term);
+        self.0.update(|at| terms[at]);
+    }
+
+    /// The evidence; 1 at the start.
+    pub fn evidence(&self) -> f64 {
+        self.0.evidence()
+    }
+}
+
+impl Default for SignTest {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// An e-process on the numbers of requests above a threshold, for a heavier tail.
+///
+/// If the threshold was fixed before the block (for example as a quantile of the baseline's past), the
+/// numbers of slow requests of both arms are counts like those of failures, and the same ratio applies;
+/// see [`ln_likelihood_ratio`]. The canary's threshold is the baseline's times one plus the margin.
+#[derive(Clone, Debug)]
+pub struct TailTest(Mixture);
+
+impl TailTest {
+    /// A test that has seen nothing.
+    pub fn new() -> Self {
+        Self(Mixture::new(&[1.0; EXCESS.len()]))
+    }
+
+    /// Places prior mass on an effect that begins now; see [`Mixture::start`].
+    pub fn start(&mut self, mass: f64) {
+        self.0.start(mass);
+    }
+
+    /// Takes a block: `slow` of `n` requests of the canary, and the same of the baseline.
+    pub fn update(&mut self, slow: u64, n: u64, baseline_slow: u64, baseline_n: u64) {
+        if n == 0 || baseline_n == 0 || slow + baseline_slow == 0 {
+            return;
+        }
+        let theta = n as f64 / (n + baseline_n) as f64;
+        let (x, m) = (slow as f64, (slow + baseline_slow) as f64);
+        let terms = EXCESS.map(|psi| ln_likelihood_ratio(psi, theta, x, m));
+        self.0.update(|at| terms[at]);
+    }
+
+    /// The evidence; 1 at the start.
+    pub fn evidence(&self) -> f64 {
+        self.0.evidence()
+    }
+}
+
+impl Default for TailTest {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::binomial::upper_tail;
+    use proptest::prelude::*;
+
+    fn pmf(k: u64, n: u64, p: f64) -> f64 {
+        upper_tail(k, n, p) - upper_tail(k + 1, n, p)
+    }
+
+    proptest! {
+        #[test]
+        fn pairs_that_are_no_slower_are_no_evidence(p in 0.0_f64..=0.5, pairs in 1_u64..12) {
+            let expectation: f64 = (0..=pairs)
+                .map(|slower| {
+                    let mut test = SignTest::new();
+                    test.start(1.0);
+                    test.update(slower, pairs);
+                    pmf(slower, pairs, p) * test.evidence()
+                })
+                .sum();
+            prop_assert!(expectation <= 1.0 + 1e-9, "{expectation}");
+        }
+
+        /// Both arms with the same share of slow requests, over all outcomes of two binomials.
+        #[test]
+        fn equal_tails_are_no_evidence(p in 0.0_f64..=1.0, n in 1_u64..10, baseline_n in 1_u64..25) {
+            let mut expectation = 0.0;
+            for slow in 0..=n {
+                for baseline_slow in 0..=baseline_n {
+                    let mut test = TailTest::new();
+                    test.start(1.0);
+                    test.update(slow, n, baseline_slow, baseline_n);
+                    expectation += pmf(slow, n, p) * pmf(baseline_slow, baseline_n, p) * test.evidence();
+                }
+            }
+            prop_assert!(expectation <= 1.0 + 1e-9, "{expectation}");
+        }
+    }
+
+    #[test]
+    fn what_is_slower_is_found() {
+        let (mut signs, mut tail) = (SignTest::new(), TailTest::new());
+        signs.start(1.0);
+        tail.start(1.0);
+        for _ in 0..20 {
+            signs.update(4, 5);
+            tail.update(2, 5, 9, 95);
+        }
+        assert!(signs.evidence() > 1e4 && tail.evidence() > 1e4, "{} {}", signs.evidence(), tail.evidence());
+    }
+}

@@ -1,0 +1,182 @@
+//! What a test could have seen: simulated, the same every time.
+
+use crate::random::Random;
+use crate::rate::{RateSettings, RateTest, TwoArms};
+
+/// Runs per rate. The standard error at 90 % is below one half of a point.
+const RUNS: u64 = 4000;
+/// Runs while the rate is only being narrowed down.
+const COARSE_RUNS: u64 = 600;
+const COARSE_HALVINGS: u32 = 7;
+const FINE_HALVINGS: u32 = 6;
+/// Any constant: it only has to stay the same.
+const SEED: u64 = 0x5EED_0F00_D15C_0DE5;
+
+/// A stage as a test of rates meets it: blocks of equal size, one after the other.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scene {
+    /// What the test goes by.
+    pub settings: RateSettings,
+    /// Blocks in the stage.
+    pub blocks: u64,
+    /// Requests of the canary per block, on average.
+    pub requests: f64,
+    /// Requests of the baseline per block, on average.
+    pub baseline_requests: f64,
+    /// Rate of failure of the baseline, 0 to 1.
+    pub baseline_rate: f64,
+    /// Prior mass on an effect that is there from the start; the rest is spread evenly.
+    pub first: f64,
+}
+
+/// The probability that a canary of this rate of failure, from start to end, is found.
+pub fn detection(scene: &Scene, rate: f64) -> f64 {
+    simulate(scene, rate, RUNS)
+}
+
+/// The lowest rate of failure that is found with probability `power`. `None` if not even 1 is.
+pub fn detectable(scene: &Scene, power: f64) -> Option<f64> {
+    if simulate(scene, 1.0, COARSE_RUNS) < power {
+        return None;
+    }
+    let mut bounds = (scene.baseline_rate.min(1.0), 1.0);
+    let mut narrow = |halvings, runs| {
+        for _ in 0..halvings {
+            // Rates are compared by their ratio: the small ones matter.
+            let middle = (bounds.0.max(1e-7) * bounds.1).sqrt();
+            if simulate(scene, middle, runs) < power {
+                bounds.0 = middle;
+            } else {
+                bounds.1 = middle;
+            }
+        }
+        // The coarse runs may have been lucky.
+        bounds = (bounds.0 / 1.1, (bounds.1 * 1.1).min(1.0));
+    };
+    narrow(COARSE_HALVINGS, COARSE_RUNS);
+    narrow(FINE_HALVINGS, RUNS);
+    Some((bounds.1 / 1.1).min(1.0))
+}
+
+fn simulate(scene: &Scene, rate: f64, runs: u64) -> f64 {
+    let found = (0..runs).filter(|run| found(scene, rate, &mut Random::new(SEED ^ (run << 20)))).count();
+    found as f64 / runs as f64
+}
+
+/// One stage. Blocks without a failure say nothing to the test, so they are skipped all at once.
+fn found(scene: &Scene, rate: f64, random: &mut Random) -> bool {
+    let mut test = RateTest::new(scene.settings);
+    test.start(scene.first);
+    let mass = (1.0 - scene.first) / scene.blocks as f64;
+    let none = |n: f64, p: f64| if p >= 1.0 { 0.0 } else { (n * (-p).ln_1p()).exp() };
+    let quiet = none(scene.requests, rate);
+    let baseline_quiet = none(scene.baseline_requests, scene.baseline_rate);
+    let mut at = random.geometric(1.0 - quiet * baseline_quiet);
+    let mut started = 0;
+    let mut looks = crate::rate::LOOKS_AT.iter().peekable();
+    loop {
+        while let Some((_, share)) = looks.next_if(|(when, _)| at as f64 >= when * scene.blocks as f64) {
+            test.look(*share);
+            if test.is_proof() {
+                return true;
+            }
+        }
+        if at >= scene.blocks {
+            return false;
+        }
+        test.start(mass * (at - started) as f64);
+        started = at;
+        test.update(draw(scene, rate, (quiet, baseline_quiet), random));
+        if test.is_proof() {
+            return true;
+        }
+        at = at.saturating_add(1).saturating_add(random.geometric(1.0 - quiet * baseline_quiet));
+    }
+}
+
+/// The counts of a block in which at least one request fails.
+fn draw(scene: &Scene, rate: f64, quiet: (f64, f64), random: &mut Random) -> TwoArms {
+    let whole = |n: f64, random: &mut Random| n as u64 + u64::from(random.chance(n.fract()));
+    let requests = whole(scene.requests, random).max(1);
+    let baseline_requests = whole(scene.baseline_requests, random).max(1);
+    let canary_fails = random.uniform() * (1.0 - quiet.0 * quiet.1) < 1.0 - quiet.0;
+    let (errors, baseline_errors) = if canary_fails {
+        (at_least_one(requests, rate, random), random.binomial(baseline_requests, scene.baseline_rate))
+    } else {
+        (0, at_least_one(baseline_requests, scene.baseline_rate, random))
+    };
+    TwoArms { errors, requests, baseline_errors, baseline_requests }
+}
+
+/// Binomial(n, p), given that it is not 0: where the first failure is, and how many come after it.
+fn at_least_one(n: u64, p: f64, random: &mut Random) -> u64 {
+    if p >= 1.0 {
+        return n;
+    }
+    let any = -(n as f64 * (-p).ln_1p()).exp_m1();
+    let first = ((-random.uniform() * any).ln_1p() / (-p).ln_1p()) as u64;
+    1 + random.binomial(n - 1 - first.min(n - 1), p)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scene(requests: f64, baseline_requests: f64) -> Scene {
+        let settings = RateSettings { alpha: 0.003, tolerated_odds: 1.2, clump: 5 };
+        Scene { settings, blocks: 300, requests, baseline_requests, baseline_rate: 0.001, first: 0.5 }
+    }
+
+    /// Block after block, with other random numbers: what the short cut must equal.
+    fn plainly(scene: &Scene, rate: f64, runs: u64) -> f64 {
+        let mut random = Random::new(99);
+        let mut count = 0;
+        for _ in 0..runs {
+            let mut test = RateTest::new(scene.settings);
+            test.start(scene.first);
+            let mut looks = crate::rate::LOOKS_AT.iter().peekable();
+            for block in 0..=scene.blocks {
+                while let Some((_, share)) =
+                    looks.next_if(|(when, _)| block as f64 >= when * scene.blocks as f64)
+                {
+                    test.look(*share);
+                }
+                if block < scene.blocks {
+                    let (n, baseline_n) = (scene.requests as u64, scene.baseline_requests as u64);
+                    test.update(TwoArms {
+                        errors: random.binomial(n, rate),
+                        requests: n,
+                        baseline_errors: random.binomial(baseline_n, scene.baseline_rate),
+                        baseline_requests: baseline_n,
+                    });
+                    test.start((1.0 - scene.first) / scene.blocks as f64);
+                }
+                if test.is_proof() {
+                    count += 1;
+                    break;
+                }
+            }
+        }
+        count as f64 / runs as f64
+    }
+
+    #[test]
+    fn skipping_quiet_blocks_changes_nothing() {
+        for (n, baseline_n, rate) in [(5.0, 95.0, 0.008), (1.0, 1.0, 0.08), (5.0, 5.0, 0.05)] {
+            let scene = scene(n, baseline_n);
+            let (quick, plain) = (detection(&scene, rate), plainly(&scene, rate, 4000));
+            assert!((quick - plain).abs() < 0.035, "{n} {baseline_n}: {quick} and {plain}");
+        }
+    }
+
+    #[test]
+    fn what_is_detectable_is_detected_with_that_power() {
+        let scene = scene(5.0, 95.0);
+        let rate = detectable(&scene, 0.9).unwrap();
+        assert!(rate > 0.003 && rate < 0.012, "{rate}");
+        let power = plainly(&scene, rate, 4000);
+        assert!((power - 0.9).abs() < 0.02, "{rate}: {power}");
+        assert_eq!(detectable(&scene, 0.9), Some(rate), "the same every time");
+        assert_eq!(detectable(&Scene { blocks: 2, ..scene }, 0.9), None);
+    }
+}
