@@ -3,7 +3,7 @@
 use crate::args::Args;
 use crate::judge::{Settings, Watched};
 use kit_contract::body::{Rollout, RolloutAction};
-use kit_contract::config::{Config, Gate, ProbeTarget, Service, ServiceProbe, Span, nearest};
+use kit_contract::config::{Config, Gate, Headers, ProbeTarget, Service, ServiceProbe, Span, nearest};
 use kit_contract::{Artifact, Name, Reason};
 use kit_core::StepError;
 
@@ -113,7 +113,7 @@ fn check(gate: &Gate, duration: Span) -> Result<(), StepError> {
 }
 
 fn targets(args: &Args, config: &Config, app: &Name) -> Result<Vec<Target>, StepError> {
-    let at = |url: &String| ProbeTarget { url: url.clone(), headers: std::collections::BTreeMap::new() };
+    let at = |url: &String| ProbeTarget { url: url.clone(), headers: Headers::new() };
     match (&args.canary_url, &args.baseline_url) {
         (Some(canary), baseline) => {
             let probe = ServiceProbe { canary: at(canary), baseline: baseline.as_ref().map(at) };

@@ -29,7 +29,7 @@ impl Http {
                 [(Arm::Canary, Some(&target.probe.canary)), (Arm::Baseline, target.probe.baseline.as_ref())];
             for (arm, probe) in sides {
                 let Some(probe) = probe else { continue };
-                requests.push(request(&target.service, arm, probe, timeout)?);
+                requests.push(request(cx, &target.service, arm, probe, timeout)?);
                 arms.push((target.service.clone(), arm));
             }
         }
@@ -37,8 +37,15 @@ impl Http {
     }
 }
 
-fn request(service: &Name, arm: Arm, probe: &ProbeTarget, timeout: Duration) -> Result<Request, StepError> {
-    Request::new("GET", &probe.url, &probe.headers, None, timeout).map_err(|error| {
+fn request(
+    cx: &Context,
+    service: &Name,
+    arm: Arm,
+    probe: &ProbeTarget,
+    timeout: Duration,
+) -> Result<Request, StepError> {
+    let headers = kit_step::headers(&cx.env, &probe.headers)?;
+    Request::new("GET", &probe.url, &headers, None, timeout).map_err(|error| {
         let mut error = StepError::from(error);
         error.message = format!("{service}, {} probe: {}", arm.as_str(), error.message);
         error

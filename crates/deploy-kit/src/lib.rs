@@ -44,7 +44,11 @@ pub fn main() -> ExitCode {
     if first == "__describe" {
         return describe();
     }
-    match steps().into_iter().find(|program| program.name == first) {
+    // `help <step>` is `<step> --help`: only the step itself knows its inputs.
+    let second = std::env::args().nth(2).unwrap_or_default();
+    let wanted = if first == "help" { &second } else { &first };
+    match steps().into_iter().find(|program| program.name == *wanted) {
+        Some(program) if first == "help" => kit_step::help_of(&program),
         Some(program) => kit_step::main_with(&program, 1),
         None => kit_step::main_with(&with_steps_listed(own()), 0),
     }

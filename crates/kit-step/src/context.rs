@@ -1,9 +1,10 @@
 //! What a command is handed.
 
 use crate::{ArtifactFolder, Identity, secrets};
-use kit_contract::config::{Config, SecretRef};
+use kit_contract::config::{Config, HeaderValue, Headers, SecretRef};
 use kit_contract::{AnyArtifact, Artifact, ArtifactKind, ArtifactName, Body, DeploymentId, Reason, RunInfo};
-use kit_core::{Context, Secret, StepError};
+use kit_core::{Context, Env, Secret, StepError};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -161,6 +162,21 @@ impl ToolContext {
     pub fn secret_ref(&self, reference: &SecretRef) -> Result<Secret, StepError> {
         secrets::from_ref(&self.cx.env, reference)
     }
+}
+
+/// The headers of a request of `deploy.toml`, with the secrets that they name.
+///
+/// # Errors
+/// [`Reason::SecretMissing`] if one of them is not set.
+pub fn headers(env: &Env, headers: &Headers) -> Result<BTreeMap<String, String>, StepError> {
+    let resolve = |(name, value): (&String, &HeaderValue)| -> Result<_, StepError> {
+        let value = match value {
+            HeaderValue::Plain(text) => text.clone(),
+            HeaderValue::Secret(reference) => secrets::from_ref(env, reference)?.expose().to_owned(),
+        };
+        Ok((name.clone(), value))
+    };
+    headers.iter().map(resolve).collect()
 }
 
 /// Something that is being changed right now, and what to do if it stays that way.

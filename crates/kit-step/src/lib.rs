@@ -33,11 +33,11 @@ mod secrets;
 mod spec;
 
 pub use artifacts::ArtifactFolder;
-pub use context::{Danger, StepContext, ToolContext};
+pub use context::{Danger, StepContext, ToolContext, headers};
 pub use describe::{CommandDescription, InputDescription, ProgramDescription};
 pub use github::markdown_escape;
 pub use identity::Identity;
-pub use program::{Program, main, main_with};
+pub use program::{Program, help_of, main, main_with};
 pub use spec::{CommandSpec, Example, IdentityRule, OutputSpec, Qualifier, ReadSpec, SecretSpec};
 
 use kit_contract::{Artifact, Body, Reason, config::Config};

@@ -55,6 +55,13 @@ impl Program {
         run::catch_panics();
         secrets::learn_environment(cx);
         secrets::learn_arguments(cx, args);
+        // `help <command>` is `<command> --help`: only the command itself knows its inputs.
+        if let [help, command] = args
+            && help == "help"
+            && self.commands().any(|one| one.spec().command == Some(command.as_str()))
+        {
+            return self.run(&[command.clone(), "--help".to_owned()], cx);
+        }
         let named = args
             .first()
             .and_then(|first| self.commands().find(|command| command.spec().command == Some(first.as_str())));
@@ -122,13 +129,20 @@ pub fn main(program: &Program) -> ExitCode {
 
 /// [`main`] for a program that runs as a subcommand: `skip` arguments belong to whoever called it.
 pub fn main_with(program: &Program, skip: usize) -> ExitCode {
+    run_with(program, std::env::args_os().skip(1 + skip))
+}
+
+/// The help of a program whose name stands second, as in `deploy-kit help deploy-record begin`.
+pub fn help_of(program: &Program) -> ExitCode {
+    run_with(program, std::env::args_os().skip(3).chain(["--help".into()]))
+}
+
+fn run_with(program: &Program, args: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
     let env = Env::capture();
     let redactor = Redactor::default();
     let out = Out::process(redactor.clone(), env.in_github_actions());
     let cx = Context { env, clock: Clock::system(), cancel: kit_core::Cancel::default(), redactor, out };
-    let args: Result<Vec<String>, _> =
-        std::env::args_os().skip(1 + skip).map(std::ffi::OsString::into_string).collect();
-    match args {
+    match args.map(std::ffi::OsString::into_string).collect::<Result<Vec<String>, _>>() {
         Ok(args) => ExitCode::from(run::guard(|| program.run(&args, &cx)).unwrap_or_else(|error| {
             finish::say_failure(&cx, program.name, &error);
             error.reason.exit_code()

@@ -48,6 +48,12 @@ pub(crate) fn learn_config(cx: &Context, config: &Config) {
             learn(cx, value);
         }
     }
+    for value in config.secret_headers().filter_map(|reference| cx.env.get(&reference.env)) {
+        // `Bearer <token>`: a server may repeat the token alone.
+        for part in value.split_whitespace().skip(1) {
+            learn(cx, part);
+        }
+    }
 }
 
 /// Takes the secrets of the step's own inputs from environment or files.

@@ -40,6 +40,14 @@ impl Finding {
         Self::new(CheckOutcome::Unavailable, message)
     }
 
+    /// The same, where it keeps nobody from going on.
+    pub(crate) fn at_most_a_warning(self) -> Self {
+        match self.outcome {
+            CheckOutcome::Fail => Self { outcome: CheckOutcome::Warn, ..self },
+            _ => self,
+        }
+    }
+
     /// The same with one more hint.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());

@@ -26,6 +26,9 @@ migrations = "migrations"
 name = "team"
 kind = "slack"
 url = { env = "TEAM_URL" }
+[[services]]
+name = "api"
+probe.canary.url = "http://127.0.0.1:9/health"
 "#;
 
 /// Everything is as it must be.
@@ -130,7 +133,7 @@ fn all_good() {
         .expect("GET", "/broken?token=hunter2", Reply::new(503, ""))
         .expect("GET", "/", Reply::new(200, "hello"));
     let config = format!(
-        "{CONFIG}[[services]]\nname = \"api\"\nurl = {:?}\n[preflight]\nendpoints = [{:?}, {:?}]\nsecrets = [{{ env = \
+        "{CONFIG}url = {:?}\n[preflight]\nendpoints = [{:?}, {:?}]\nsecrets = [{{ env = \
          \"EXTRA\" }}]\n",
         server.url("/"),
         server.url("/any"),
@@ -155,6 +158,8 @@ fn all_good() {
             ("endpoint_reachable:1", "pass"),
             ("endpoint_reachable:2", "warn"),
             ("endpoint_reachable:api", "pass"),
+            ("services_watched", "pass"),
+            ("router_answers", "pass"),
             ("database_reachable:main", "pass"),
             ("store_usable", "pass"),
             ("lock_free", "pass"),
@@ -168,7 +173,7 @@ fn all_good() {
         artifact["message"]
             .as_str()
             .unwrap()
-            .starts_with("all 12 checks passed; warning: secret_present:EXTRA")
+            .starts_with("all 14 checks passed; warning: secret_present:EXTRA")
     );
     assert_eq!(artifact["evidence"][0]["artifact"], "deployment");
     let scratch = sandbox.files().into_iter().filter(|file| file.contains("scratch-")).count();
@@ -203,12 +208,12 @@ fn all_that_is_wrong_is_said_at_once() {
         assert_eq!(seen, outcome, "{id}: {message}");
         assert!(message.contains(text), "{id}: {message}");
     }
-    assert!(artifact["message"].as_str().unwrap().starts_with("5 of 10 checks failed: "), "{artifact}");
+    assert!(artifact["message"].as_str().unwrap().starts_with("5 of 12 checks failed: "), "{artifact}");
     let hints = artifact["hints"].to_string();
     assert!(hints.contains("set store.persistent = true"), "{hints}");
     assert!(hints.contains("secrets of an environment arrive only if they are passed on"), "{hints}");
     let outputs = sandbox.outputs();
-    assert_eq!(outputs["passed"], "1");
+    assert_eq!(outputs["passed"], "3");
     assert!(outputs["failed"].starts_with("secret_present:TEAM_URL,secret_present:GONE,"), "{outputs:?}");
     assert!(sandbox.summary().contains("| store\\_usable | fail |"), "{}", sandbox.summary());
 }
@@ -308,14 +313,13 @@ fn what_cannot_be_asked_is_no_verdict() {
     assert_eq!(check(&artifact, "store_usable").0, "pass");
     assert_eq!(check(&artifact, "lock_free").0, "unavailable");
     let message = artifact["message"].as_str().unwrap();
-    assert!(message.starts_with("1 of 8 checks could not be asked: lock_free: "), "{message}");
+    assert!(message.starts_with("1 of 10 checks could not be asked: lock_free: "), "{message}");
 }
 
 #[test]
 fn a_service_that_is_down_matters_once_something_was_deployed() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let sandbox = good()
-        .file("deploy.toml", &format!("{CONFIG}[[services]]\nname = \"api\"\nurl = \"http://{closed}/\"\n"));
+    let sandbox = good().file("deploy.toml", &format!("{CONFIG}url = \"http://{closed}/\"\n"));
     let ran = sandbox.run(BINARY, &[]);
     let artifact = ended(&sandbox, &ran, 0, "checks_passed");
     assert_eq!(check(&artifact, "endpoint_reachable:api").0, "warn");
@@ -344,7 +348,7 @@ fn ready() -> Sandbox {
         .file(
             "deploy.toml",
             &format!(
-                "{CONFIG}[[services]]\nname = \"api\"\n[traffic]\ndriver = \"command\"\ncommand = [\"cat\", \
+                "{CONFIG}[traffic]\ndriver = \"command\"\ncommand = [\"cat\", \
                  \"answer.json\"]\n"
             ),
         )

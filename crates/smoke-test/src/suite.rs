@@ -73,7 +73,7 @@ fn ad_hoc(args: &Args, url: &str) -> Result<SmokeCheck, StepError> {
         name: AD_HOC.to_owned(),
         url: url.to_owned(),
         method: "GET".to_owned(),
-        headers: std::collections::BTreeMap::new(),
+        headers: kit_contract::config::Headers::new(),
         body: None,
         expect,
         advisory: false,

@@ -277,14 +277,14 @@ fn nothing_configured_is_a_skip_that_says_so() {
 fn secrets_in_headers_are_sent_and_never_shown() {
     let secret = "s3cr3t-t0ken&<>";
     let server = Server::start().always("GET", "/", Reply::new(401, format!("Bearer {secret} is wrong")));
-    let sandbox = Sandbox::new().github_actions().file(
+    let sandbox = Sandbox::new().github_actions().env("SHOP_AUTH", format!("Bearer {secret}")).file(
         "deploy.toml",
         &format!(
             "app = \"shop\"\n{}",
             check(
                 "home",
                 &server.url("/?key=in-the-query"),
-                &format!("headers = {{ Authorization = \"Bearer {secret}\" }}\n[smoke.checks.expect]\nstatus = [401]\nbody_contains = \"fine\"")
+                &format!("headers = {{ Authorization = {{ env = \"SHOP_AUTH\" }} }}\n[smoke.checks.expect]\nstatus = [401]\nbody_contains = \"fine\"")
             )
         ),
     );

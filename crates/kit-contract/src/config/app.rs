@@ -1,3 +1,4 @@
+use super::address::{check_address, check_headers};
 use super::{ConfigError, SecretRef, Span};
 use crate::Name;
 use schemars::JsonSchema;
@@ -82,6 +83,23 @@ pub struct Service {
     /// What the gate asks of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe: Option<super::gate::ServiceProbe>,
+}
+
+impl Service {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let path = format!("services.{}", self.name);
+        if let Some(url) = &self.url {
+            check_address(&format!("{path}.url"), url)?;
+        }
+        let Some(probe) = &self.probe else { return Ok(()) };
+        for (arm, target) in [("canary", Some(&probe.canary)), ("baseline", probe.baseline.as_ref())] {
+            let Some(target) = target else { continue };
+            let path = format!("{path}.probe.{arm}");
+            check_address(&format!("{path}.url"), &target.url)?;
+            check_headers(&path, &target.headers)?;
+        }
+        Ok(())
+    }
 }
 
 /// A tool that applies migrations.

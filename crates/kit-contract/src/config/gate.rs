@@ -1,4 +1,4 @@
-use super::{ConfigError, Span};
+use super::{ConfigError, Headers, Span};
 use crate::Name;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -71,9 +71,10 @@ pub struct ServiceProbe {
 pub struct ProbeTarget {
     /// Absolute address.
     pub url: String,
-    /// Headers to send, for example the one that makes the router choose an arm.
-    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
-    pub headers: std::collections::BTreeMap<String, String>,
+    /// Headers to send, for example the one that makes the router choose an arm. One that carries a
+    /// secret names where it is found: `{ env = "NAME" }`.
+    #[serde(default, skip_serializing_if = "Headers::is_empty")]
+    pub headers: Headers,
 }
 
 /// What becomes of a canary that nobody can judge.

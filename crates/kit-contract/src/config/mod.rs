@@ -4,6 +4,7 @@
 //! column and the nearest known key, inside overlays too; every overlay is checked whichever
 //! environment is asked for.
 
+mod address;
 mod app;
 mod backup;
 mod channel;
@@ -17,6 +18,7 @@ mod span;
 mod traffic;
 mod tree;
 
+pub use address::{HeaderValue, Headers};
 pub use app::{Database, MigrationTool, Prereleases, Release, Rollback, Service, StoreConfig};
 pub use backup::{Backup, RequiredProof};
 pub use channel::{Channel, ChannelKind, Event};
@@ -142,12 +144,22 @@ impl Config {
         let channels =
             self.channels.iter().flat_map(|channel| channel.url.iter().chain(channel.signing_secret.iter()));
         let mut references: Vec<&SecretRef> = Vec::new();
-        for reference in databases.chain(channels).chain(self.preflight.secrets.iter()) {
+        for reference in
+            databases.chain(channels).chain(self.secret_headers()).chain(self.preflight.secrets.iter())
+        {
             if !references.contains(&reference) {
                 references.push(reference);
             }
         }
         references
+    }
+
+    /// The secrets that headers of probes and checks name.
+    pub fn secret_headers(&self) -> impl Iterator<Item = &SecretRef> {
+        let probes = self.services.iter().filter_map(|service| service.probe.as_ref());
+        let targets = probes.flat_map(|probe| std::iter::once(&probe.canary).chain(&probe.baseline));
+        let headers = targets.map(|target| &target.headers);
+        headers.chain(self.smoke.checks.iter().map(|check| &check.headers)).flat_map(address::secrets_of)
     }
 
     /// The rules over several values, in the order in which a reader meets them.
@@ -160,6 +172,9 @@ impl Config {
         gate::check_stages(&self.stages)?;
         self.release.check()?;
         self.traffic.check()?;
+        for service in &self.services {
+            service.check()?;
+        }
         self.smoke.check()
     }
 }

@@ -1,3 +1,4 @@
+use super::address::{Headers, check_address, check_headers};
 use super::{ConfigError, Span};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -31,12 +32,9 @@ impl Default for Smoke {
 impl Smoke {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         for check in &self.checks {
-            if !check.url.starts_with("http://") && !check.url.starts_with("https://") {
-                return Err(ConfigError::rule(
-                    format!("smoke.checks.{}", check.name),
-                    format!("{:?} is not an absolute http or https address", check.url),
-                ));
-            }
+            let path = format!("smoke.checks.{}", check.name);
+            check_address(&path, &check.url)?;
+            check_headers(&path, &check.headers)?;
         }
         Ok(())
     }
@@ -53,9 +51,9 @@ pub struct SmokeCheck {
     /// Method.
     #[serde(default = "get")]
     pub method: String,
-    /// Headers to send.
+    /// Headers to send. One that carries a secret names where it is found: `{ env = "NAME" }`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub headers: BTreeMap<String, String>,
+    pub headers: Headers,
     /// Body to send.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,

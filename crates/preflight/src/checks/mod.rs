@@ -12,6 +12,7 @@ pub(crate) mod rollback_target;
 mod router_answers;
 mod secret_present;
 mod service_reachable;
+mod service_watched;
 mod store_usable;
 mod version_not_bad;
 
@@ -24,6 +25,8 @@ pub(crate) fn before_anything(world: &Arc<World>) -> Vec<Check> {
     let mut checks = secret_present::checks(world);
     checks.extend(endpoint_reachable::checks(world));
     checks.extend(service_reachable::checks(world));
+    checks.push(service_watched::check(world));
+    checks.push(router_answers::check(world));
     checks.extend(database_reachable::checks(world));
     checks.push(store_usable::check(world));
     checks.push(lock_free::check(world));
