@@ -81,6 +81,7 @@ pub(crate) const COMMON_OUTPUTS: &[(&str, &str)] = &[
     ("reason", "Why, as a stable code"),
     ("deployment-id", "The deployment"),
     ("artifact", "Path of the artifact"),
+    ("artifact-name", "Name of the artifact, for example gate-canary"),
     ("artifact-sha256", "Digest of the artifact, for DEPLOY_KIT_EXPECT of later steps"),
 ];
 

@@ -142,6 +142,7 @@ fn tell<S: Step>(
         ("reason".to_owned(), artifact.reason.to_string()),
         ("deployment-id".to_owned(), artifact.deployment_id.to_string()),
         ("artifact".to_owned(), cx.artifacts.file(name).display().to_string()),
+        ("artifact-name".to_owned(), name.to_string()),
         ("artifact-sha256".to_owned(), digest.to_string()),
     ];
     let own_outputs = guard(|| S::outputs(artifact))

@@ -31,7 +31,7 @@ mod sandbox;
 mod snapshot;
 
 pub use artifacts::{artifact, deployment};
-pub use process::{Ran, Started};
+pub use process::{Ran, Started, signal};
 pub use router::FakeRouter;
 pub use rustix::process::Signal;
 pub use sandbox::Sandbox;

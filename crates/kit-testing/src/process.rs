@@ -13,6 +13,13 @@ use std::time::{Duration, Instant};
 /// for it to pass.
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// Sends a signal to a process that is known by its id only, as a runner does. One that has ended needs none.
+pub fn signal(pid: i32, signal: Signal) {
+    if let Some(pid) = Pid::from_raw(pid) {
+        let _ = kill_process(pid, signal);
+    }
+}
+
 /// How a process ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ran {

@@ -8,6 +8,7 @@
 )]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "its output is for the person who runs it")]
 
+mod assemble;
 mod demo;
 mod error;
 mod generate;
@@ -38,6 +39,8 @@ enum Command {
     Tidy,
     /// Release the storefront through every step, on this machine, and observe the result
     Demo(demo::Args),
+    /// Make the commit that a release tag points at, from a source commit and the programs
+    Assemble(assemble::Args),
     /// Write the schemas and reference pages that the product renders of itself
     Generate(generate::Args),
 }
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&workspace, &args),
         Command::Tidy => report(tidy::run(&workspace)),
         Command::Demo(args) => report(demo::run(&workspace, &args)),
+        Command::Assemble(args) => report(assemble::run(&workspace, &args)),
         Command::Generate(args) => report(generate::run(&workspace, args)),
     };
     if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -1,5 +1,6 @@
 //! The reference files, rendered from the types: what is documented is what runs.
 
+mod actions;
 mod artifacts;
 mod codes;
 mod steps;
@@ -22,6 +23,7 @@ pub(crate) fn files(programs: &[ProgramDescription]) -> Vec<(String, String)> {
             files.push((format!("docs/reference/help/{name}.txt"), format!("{}\n", command.help.trim_end())));
         }
     }
+    files.extend(actions::files(programs));
     for schema in kit_contract::schemas() {
         let json = format!("{:#}\n", schema.json);
         files.push((format!("schemas/{}", schema.file_name), json));

@@ -107,7 +107,7 @@ fn outputs_are_what_the_artifact_says() {
         let names: Vec<&str> = outputs.keys().map(String::as_str).collect();
         assert_eq!(
             names,
-            ["artifact", "artifact-sha256", "deployment-id", "note", "reason", "result"],
+            ["artifact", "artifact-name", "artifact-sha256", "deployment-id", "note", "reason", "result"],
             "{act}"
         );
         assert_eq!(artifact["run"]["url"], "https://github.example/octo/shop/actions/runs/4711");

