@@ -41,6 +41,10 @@ fn what_a_user_sees() {
     check("explain-near", &Sandbox::new(), &["explain", "backup_to_old"]);
     check("init", &Sandbox::new(), &["init", "--app", "shop"]);
     check("init-again", &Sandbox::new().file("deploy.toml", "app = \"shop\"\n"), &["init"]);
+    check("init-elsewhere", &Sandbox::new(), &["init", "--app", "shop", "--config", "shop.toml"]);
+    let pasted = "app = \"shop\"\n[[services]]\nname = \"api\"\nurl = \"https://u:hunter2@shop.example\"\n";
+    check("config-with-a-password", &Sandbox::new().file("deploy.toml", pasted), &["config", "show"]);
+    check("no-configuration", &Sandbox::new(), &["status"]);
     let typo = "app = \"shop\"\n\n[env.staging.gate]\ninterval = \"1s\"\ntimeot = \"5s\"\n";
     check("config-typo-in-an-overlay", &Sandbox::new().file("deploy.toml", typo), &["config", "check"]);
     check("tag-accepted", &with_tag(), &["validate-tag", "--tag", "v1.2.3"]);
@@ -55,6 +59,17 @@ fn what_a_user_sees() {
     let cut = Sandbox::new().file(".deploy-kit/artifacts/deployment.json", "{\"schema\": \"deploy-kit/depl");
     check("artifact-truncated", &cut, &["rollout", "--stage", "canary"]);
     check("stage-unknown", &with_tag(), &["rollout", "--stage", "canray"]);
+}
+
+#[test]
+fn help_of_a_command_is_its_own_help() {
+    for command in [&["rollout", "abort"][..], &["smoke-test"], &["stop"], &["deploy-record"]] {
+        let run = |args: &[&str]| Sandbox::new().run(programs().join("deploy-kit"), args);
+        let asked = run(&[&["help"], command].concat());
+        let own = run(&[command, &["--help"]].concat());
+        assert_eq!((asked.code, &asked.stdout), (Some(0), &own.stdout), "{command:?}");
+        assert!(asked.stdout.contains("Usage:"), "{}", asked.stdout);
+    }
 }
 
 #[test]

@@ -194,3 +194,27 @@ fn two_deploys_do_not_share_a_folder() {
     shop.assert_serves("1.4.0");
     shop.assert_closed();
 }
+
+/// The disk of the artifacts fills up while the canary has traffic. The namespace is what only a real file
+/// system can prove; a machine that does not permit mounting fails the test.
+#[test]
+fn a_disk_that_fills_up_leaves_no_canary() {
+    let shop = Shop::with(|config| config.replace("duration = \"800ms\"", "duration = \"60s\""), "0");
+    shop.sandbox.write("artifacts/.keep", "");
+    let program = crate::shop::programs().join("deploy-kit").display().to_string();
+    let script = "mount -t tmpfs -o size=192k tmpfs artifacts || exit 99; exec \"$@\"";
+    let root = shop.sandbox.run("id", &["-u"]).stdout.trim() == "0";
+    let namespace: &[&str] = if root { &["--mount"] } else { &["--map-root-user", "--user", "--mount"] };
+    let deploy = [program.as_str(), "deploy", "v2.0.0", "--artifacts", "artifacts"];
+    let ran = shop.sandbox.run("unshare", &[namespace, &["sh", "-c", script, "sh"], &deploy].concat());
+    assert_ne!(ran.code, Some(99), "this machine does not permit mounting: {}", ran.stderr);
+    assert_eq!(ran.code, Some(3), "{}\n{}", ran.stdout, ran.stderr);
+    assert!(ran.stdout.contains("gate-canary (artifact_unwritable)"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("withdrawn, and that was observed"), "{}", ran.stdout);
+    assert!(!ran.stdout.contains("way back"), "what is not there is not named: {}", ran.stdout);
+    shop.assert_serves("1.4.0");
+    // The deploy is open, and the store has another disk: a rollback puts the books right.
+    let closed = shop.run(&["rollback", "--reason", "the disk was full"]);
+    assert_eq!(closed.code, Some(0), "{}", closed.stderr);
+    shop.assert_closed();
+}

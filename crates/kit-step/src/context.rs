@@ -87,6 +87,11 @@ impl ToolContext {
         .hint("`deploy-kit init` writes a first one"))
     }
 
+    /// Where the configuration lies, or would lie.
+    pub fn config_file(&self) -> &Path {
+        &self.config_file
+    }
+
     /// True if there is a `deploy.toml`; false if these are the defaults.
     pub fn has_config_file(&self) -> bool {
         self.has_config_file

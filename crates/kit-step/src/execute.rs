@@ -37,7 +37,7 @@ impl<S: Step> AnyCommand for StepCommand<S> {
     fn execute(&self, program: &Program, args: &[String], cx: &Context) -> u8 {
         let started_at = cx.clock.now();
         let step = full_name(program.name, &S::SPEC);
-        match prepare::<S::Args>(program, self, S::from_config, args, cx) {
+        match prepare::<S::Args>(program, self, S::from_config, false, args, cx) {
             Ok(prepared) => {
                 let name = ArtifactName { kind: S::Body::KIND, qualifier: prepared.qualifier.clone() };
                 run_step::<S>(prepared, &step, &name, started_at, cx)
@@ -222,7 +222,7 @@ impl<T: Tool> AnyCommand for ToolCommand<T> {
 
     fn execute(&self, program: &Program, args: &[String], cx: &Context) -> u8 {
         let step = full_name(program.name, &T::SPEC);
-        let prepared = match prepare::<T::Args>(program, self, T::from_config, args, cx) {
+        let prepared = match prepare::<T::Args>(program, self, T::from_config, T::MAKES_CONFIG, args, cx) {
             Ok(prepared) => prepared,
             Err(NotRun::Shown(code)) => return code,
             Err(NotRun::Failed(error)) => {

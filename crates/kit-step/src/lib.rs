@@ -132,6 +132,8 @@ pub trait Tool: Send + 'static {
     const SPEC: CommandSpec;
     /// How long it may take to end by itself once it is cancelled.
     const GRACE: std::time::Duration = GRACE;
+    /// True if it makes the configuration file, which therefore need not be there.
+    const MAKES_CONFIG: bool = false;
 
     /// Values that `deploy.toml` gives to inputs, by input name.
     fn from_config(config: &Config) -> Vec<(&'static str, String)> {

@@ -39,6 +39,7 @@ pub(crate) fn prepare<A: clap::Args>(
     program: &Program,
     command: &dyn AnyCommand,
     from_config: fn(&Config) -> Vec<(&'static str, String)>,
+    makes_config: bool,
     args: &[String],
     cx: &Context,
 ) -> Result<Prepared<A>, NotRun> {
@@ -48,6 +49,13 @@ pub(crate) fn prepare<A: clap::Args>(
     let asks_for_help = args.iter().any(|arg| matches!(arg.as_str(), "-h" | "--help" | "-V" | "--version"));
     let (environment, loaded, broken) = match configuration(&raw, args, &cx.env) {
         Ok((environment, loaded)) => (environment, loaded, None),
+        // The file that is named is the one that is to be made.
+        Err(error) if makes_config && error.reason == Reason::ConfigInvalid => {
+            let environment = name_of_ours(raw::DEFAULT_ENVIRONMENT)?;
+            let file = raw.config.clone().unwrap_or_else(|| raw::DEFAULT_CONFIG.into());
+            let config = default_config(&environment)?;
+            (environment, Loaded { config, folder: ".".into(), file, from_file: false }, None)
+        }
         // A broken file must not keep anybody from reading the help, only from running.
         Err(error) if asks_for_help => {
             let environment = name_of_ours(raw::DEFAULT_ENVIRONMENT)?;

@@ -4,7 +4,6 @@ use kit_contract::config::{Config, Span};
 use kit_contract::{Name, Reason};
 use kit_core::{ResultExt as _, StepError, fs};
 use kit_step::{CommandSpec, Example, IdentityRule, Tool, ToolContext, ToolOutput};
-use std::path::Path;
 
 /// The inputs of `init`.
 #[derive(clap::Args)]
@@ -19,6 +18,7 @@ pub(crate) struct Init;
 
 impl Tool for Init {
     type Args = Args;
+    const MAKES_CONFIG: bool = true;
     const SPEC: CommandSpec = CommandSpec {
         command: Some("init"),
         about: "Writes a first deploy.toml, with every section explained",
@@ -34,7 +34,8 @@ impl Tool for Init {
     };
 
     async fn run(args: Args, cx: ToolContext) -> Result<ToolOutput, StepError> {
-        let path = Path::new("deploy.toml");
+        let path = cx.config_file();
+        let shown = path.display();
         let text = template(&args.app);
         // What is written must be readable, whatever the template says.
         Config::parse(&text, &cx.identity().environment)
@@ -42,14 +43,15 @@ impl Tool for Init {
         match fs::create_new(path, text.as_bytes()) {
             Ok(()) => Ok(ToolOutput {
                 reason: Reason::Recorded,
-                text: "wrote deploy.toml; next: `deploy-kit config check`".to_owned(),
-                json: serde_json::json!({ "path": "deploy.toml" }),
+                text: format!("wrote {shown}; next: `deploy-kit config check`"),
+                json: serde_json::json!({ "path": path }),
             }),
-            Err(error) if error.source.kind() == std::io::ErrorKind::AlreadyExists => {
-                Err(StepError::new(Reason::UsageError, "deploy.toml is there already; nothing was written")
-                    .hint("`deploy-kit config check` says whether it is right"))
-            }
-            Err(error) => Err(error).or_reason(Reason::UsageError, "deploy.toml cannot be written"),
+            Err(error) if error.source.kind() == std::io::ErrorKind::AlreadyExists => Err(StepError::new(
+                Reason::UsageError,
+                format!("{shown} is there already; nothing was written"),
+            )
+            .hint("`deploy-kit config check` says whether it is right")),
+            Err(error) => Err(error).or_reason(Reason::UsageError, format!("{shown} cannot be written")),
         }
     }
 }
