@@ -68,7 +68,7 @@ impl Tool {
             match self.source {
                 Source::Python => *program = format!("{VENV}/bin/{program}"),
                 Source::Npm if program != "test" => {
-                    *program = format!("{NPM_PREFIX}/node_modules/.bin/{program}")
+                    *program = format!("{NPM_PREFIX}/node_modules/.bin/{program}");
                 }
                 Source::Npm | Source::Debian | Source::Rustup | Source::Cargo => {}
             }
