@@ -62,7 +62,7 @@ fn judge(services: &[Service], first_deployment: bool) -> Finding {
         };
     }
     if !busy.is_empty() {
-        return Finding::warn(format!("a canary has traffic already: {}", list(busy)))
+        return Finding::fail(format!("a canary that nobody watches has traffic already: {}", list(busy)))
             .hint("an earlier deploy may have left it: `rollout abort` withdraws it");
     }
     let stable: Vec<String> = services
@@ -95,7 +95,7 @@ mod tests {
             (service(None, None, 0.0), false, CheckOutcome::Fail, "does not know"),
             (service(None, None, 0.0), true, CheckOutcome::Warn, "first deployment"),
             (service(None, Some(false), 0.0), true, CheckOutcome::Warn, "first deployment"),
-            (service(Some("1.0.0"), Some(true), 5.0), false, CheckOutcome::Warn, "a canary has traffic"),
+            (service(Some("1.0.0"), Some(true), 5.0), false, CheckOutcome::Fail, "has traffic already"),
         ] {
             let finding = judge(&[good.clone(), found], first);
             assert_eq!(finding.outcome, outcome, "{finding:?}");
