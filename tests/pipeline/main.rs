@@ -10,6 +10,7 @@ mod cli;
 mod crashed;
 mod failed;
 mod happy;
+mod object_store;
 mod refused;
 mod shop;
 mod workflow;

@@ -39,8 +39,16 @@ impl Shop {
 
     /// The same with another configuration, and a canary that fails this share of its requests.
     pub(crate) fn with(change: impl FnOnce(String) -> String, fail_percent: &str) -> Self {
+        Self::in_sandbox(Sandbox::new(), change, fail_percent)
+    }
+
+    /// The same in a sandbox with an environment of its own.
+    pub(crate) fn in_sandbox(
+        sandbox: Sandbox,
+        change: impl FnOnce(String) -> String,
+        fail_percent: &str,
+    ) -> Self {
         let programs = programs();
-        let sandbox = Sandbox::new();
         let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap_or_default());
         let database = format!("sqlite://{}", sandbox.path().join("shop.db").display());
         let sandbox = sandbox.env("PATH", path).env("DATABASE_URL", database);

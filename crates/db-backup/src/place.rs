@@ -1,12 +1,16 @@
 //! Where a backup lies, and what lies there already.
 
 use crate::args::Args;
+use jiff::{SignedDuration, Timestamp};
 use kit_contract::body::DatabaseBackup;
 use kit_contract::{DeploymentId, Name, Reason};
 use kit_core::{Context, ResultExt as _, StepError};
 use kit_step::ToolContext;
 use kit_store::{Key, Layout, Store, StoreError};
 use std::sync::Arc;
+
+/// After so long no run is still writing a backup: a job ends earlier.
+const ABANDONED: SignedDuration = SignedDuration::from_hours(48);
 
 /// The store, and the part of it where this deployment's backups lie.
 pub(crate) struct Place {
@@ -29,9 +33,8 @@ pub(crate) struct Slot {
 impl Place {
     /// Opens the store of flag or configuration.
     pub(crate) async fn open(args: &Args, cx: &ToolContext, several: bool) -> Result<Self, StepError> {
-        let config = &cx.config().store;
-        let url = args.store.as_deref().unwrap_or(&config.url);
-        let store = kit_store::open(url, config.persistent, &cx.env, &cx.resolve(""), &[]).await?;
+        let store =
+            kit_store_s3::open(args.store.as_deref(), &cx.config().store, cx, &cx.resolve("")).await?;
         let identity = cx.identity();
         let layout = Layout::new(identity.app, identity.environment);
         Ok(Self { store, layout, deployment: identity.deployment_id, several })
@@ -68,11 +71,35 @@ impl Place {
 
     /// Removes what stands under the key without metadata: whether it is whole, nobody knows any more.
     pub(crate) async fn clear(&self, cx: &Context, slot: &Slot) -> Result<(), StepError> {
+        self.sweep(cx, slot).await;
         let Some(found) = self.store.head(&slot.key).await? else { return Ok(()) };
         self.store.delete(&slot.key, &found.version).await?;
         let location = self.location(&slot.key);
         cx.out.say(&format!("removed {location}: a run left it without metadata, so it was no backup"));
         Ok(())
+    }
+
+    /// Removes what killed runs began and never ended: of this backup, which is nobody else's, and of any
+    /// other once no run can still be at it. It is no object and stands in nobody's way, so failing to
+    /// remove it fails nothing.
+    async fn sweep(&self, cx: &Context, slot: &Slot) {
+        let long_ago = cx.clock.now().checked_sub(ABANDONED).unwrap_or(Timestamp::MIN);
+        for (prefix, before) in
+            [(slot.key.as_str(), Timestamp::MAX), (self.layout.backups_prefix().as_str(), long_ago)]
+        {
+            match self.store.remove_unfinished(prefix, before).await {
+                Ok(keys) => {
+                    for key in keys {
+                        cx.out.say(&format!("removed what a killed run left of {key}"));
+                    }
+                }
+                Err(error) => {
+                    let why = StepError::from(error).chain();
+                    cx.out.say(&format!("whether a killed run left something could not be found out: {why}"));
+                    return;
+                }
+            }
+        }
     }
 
     /// Removes a worthless object. Says what came of it.

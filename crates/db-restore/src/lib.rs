@@ -82,9 +82,8 @@ impl Step for DbRestore {
 
     async fn run(args: Args, cx: StepContext<Restore>) -> Result<Outcome<Restore>, StepError> {
         let targets = args.targets(&cx)?;
-        let config = &cx.config().store;
-        let url = args.store.as_deref().unwrap_or(&config.url);
-        let store = kit_store::open(url, config.persistent, &cx.env, &cx.resolve(""), &[]).await?;
+        let store =
+            kit_store_s3::open(args.store.as_deref(), &cx.config().store, &cx, &cx.resolve("")).await?;
         let identity = cx.identity();
         let layout = Layout::new(identity.app, identity.environment);
         let names: Vec<Name> = targets.iter().map(|target| target.name.clone()).collect();

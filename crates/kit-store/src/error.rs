@@ -40,6 +40,8 @@ pub enum StoreError {
         /// Why.
         #[source]
         source: Box<dyn Error + Send + Sync>,
+        /// What a person can do about it.
+        hint: Option<String>,
     },
     /// There is no such place: that is not the same as an empty store.
     #[error("there is no store at {address}")]
@@ -112,7 +114,17 @@ impl StoreError {
         address: impl Into<String>,
         source: impl Into<Box<dyn Error + Send + Sync>>,
     ) -> Self {
-        Self::Unreachable { action, what: what.into(), address: address.into(), source: source.into() }
+        let (what, address, source) = (what.into(), address.into(), source.into());
+        Self::Unreachable { action, what, address, source, hint: None }
+    }
+
+    /// The same with what a person can do about it, where the error has room for that.
+    #[must_use]
+    pub fn hinted(mut self, text: impl Into<String>) -> Self {
+        if let Self::Unreachable { hint, .. } | Self::Address { hint, .. } = &mut self {
+            *hint = Some(text.into());
+        }
+        self
     }
 
     /// True if a condition was not met, so that somebody else was faster.
@@ -160,10 +172,8 @@ impl StoreError {
                 "nothing but deploy-kit may write there; look at the object and, if need be, at its older \
                  versions"
             }
-            Self::Address { hint, .. } => return hint.clone(),
-            Self::Unreachable { .. } | Self::Source { .. } | Self::TooLarge { .. } | Self::Key(_) => {
-                return None;
-            }
+            Self::Address { hint, .. } | Self::Unreachable { hint, .. } => return hint.clone(),
+            Self::Source { .. } | Self::TooLarge { .. } | Self::Key(_) => return None,
         };
         Some(text.to_owned())
     }

@@ -147,6 +147,32 @@ impl Layout {
     }
 }
 
+/// What an object is for, as far as a store may treat it differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The copy of a database: large, read seldom, written once.
+    Backup,
+    /// Written once and kept as evidence: metadata of backups, artifacts, journals, chain entries.
+    Evidence,
+    /// Written again and again, or removed: head, lock, stop requests, trials.
+    Working,
+}
+
+impl Role {
+    /// The role of the object with this key.
+    pub fn of(key: &Key) -> Self {
+        // <app>/<environment>/<rest>
+        let rest = key.as_str().splitn(3, '/').nth(2).unwrap_or_default();
+        if rest.starts_with("backup-") && !rest.contains('/') {
+            if rest.ends_with(".json") { Self::Evidence } else { Self::Backup }
+        } else if rest.starts_with("deployments/") || rest.starts_with("chain/") {
+            Self::Evidence
+        } else {
+            Self::Working
+        }
+    }
+}
+
 fn single_segment(text: &str) -> Result<&str, KeyError> {
     let key: Key = text.parse()?;
     if key.as_str().contains('/') { Err(KeyError::of(text)) } else { Ok(text) }
@@ -155,6 +181,28 @@ fn single_segment(text: &str) -> Result<&str, KeyError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_is_written_once_can_be_locked() {
+        let layout = Layout::new("shop".parse().unwrap(), "production".parse().unwrap());
+        let id: DeploymentId = "1763712000-abc1234".parse().unwrap();
+        let (step, main): (Name, Name) = ("rollout".parse().unwrap(), "main".parse().unwrap());
+        for (key, role) in [
+            (layout.backup(&id, None, "sql.gz").unwrap(), Role::Backup),
+            (layout.backup(&id, Some(&main), "dump").unwrap(), Role::Backup),
+            (layout.backup_metadata(&id, Some(&main)), Role::Evidence),
+            (layout.attempt_file(&id, 1, "rollback.md").unwrap(), Role::Evidence),
+            (layout.journal_entry(&id, 1, &step, 3), Role::Evidence),
+            (layout.chain_entry(7), Role::Evidence),
+            (layout.head(), Role::Working),
+            (layout.lock(), Role::Working),
+            (layout.stop(), Role::Working),
+            (layout.scratch("abcd"), Role::Working),
+            ("elsewhere".parse().unwrap(), Role::Working),
+        ] {
+            assert_eq!(Role::of(&key), role, "{key}");
+        }
+    }
     use kit_contract::ArtifactKind;
 
     fn name(text: &str) -> Name {

@@ -32,7 +32,7 @@ pub use error::StoreError;
 pub use file::FileStore;
 pub use journal::{Journal, JournalEntry, JournalPhase};
 pub use key::{Key, KeyError, check_prefix};
-pub use layout::Layout;
+pub use layout::{Layout, Role};
 pub use lock::{
     Acquisition, Decision, Existing, Holder, LOCK_TTL, Lock, LockDocument, LockError, LockGuardInfo,
     LockOwner, decide,
@@ -42,4 +42,6 @@ pub use memory::{MemoryStore, Op};
 pub use open::{Opener, open};
 pub use proof::self_proof;
 pub use stop::{Stop, StopRequest, StopSubject};
-pub use store::{ByteReader, Meta, OBJECT_LIMIT_BYTES, Object, Store, Uploaded, Version, must_be_there};
+pub use store::{
+    ByteReader, Meta, OBJECT_LIMIT_BYTES, Object, Remark, Store, Uploaded, Version, check_size, must_be_there,
+};

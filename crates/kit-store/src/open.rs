@@ -2,8 +2,8 @@
 
 use crate::{FileStore, Store, StoreError};
 use async_trait::async_trait;
-use kit_contract::config::nearest;
-use kit_core::Env;
+use kit_contract::config::{StoreConfig, nearest};
+use kit_core::Context;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,36 +17,39 @@ pub trait Opener: Send + Sync {
     /// The scheme of their addresses, for example `s3`.
     fn scheme(&self) -> &'static str;
 
-    /// Opens the store at `url`, which has that scheme.
+    /// Opens the store at `url`, which has that scheme; `config` says the rest, its own `url` aside.
     ///
     /// # Errors
     /// If the address is wrong, or the store cannot be reached.
-    async fn open(&self, url: &str, env: &Env) -> Result<Arc<dyn Store>, StoreError>;
+    async fn open(&self, url: &str, config: &StoreConfig, cx: &Context)
+    -> Result<Arc<dyn Store>, StoreError>;
 }
 
-/// Opens the store at `url`: `file:<folder>` (relative to `base`), or an address that one of `extra`
-/// can open. In CI a folder is refused unless `persistent` says that it outlives the job.
+/// Opens the store at `flag`, or at the `url` of the configuration if there is no flag: `file:<folder>`
+/// (relative to `base`), or an address that one of `extra` can open. In CI a folder is refused unless
+/// `persistent` says that it outlives the job.
 ///
 /// # Errors
 /// [`StoreError::NotPersistent`], [`StoreError::Unsupported`], [`StoreError::Address`], or what the
 /// opener says.
 pub async fn open(
-    url: &str,
-    persistent: bool,
-    env: &Env,
+    flag: Option<&str>,
+    config: &StoreConfig,
+    cx: &Context,
     base: &Path,
     extra: &[&dyn Opener],
 ) -> Result<Arc<dyn Store>, StoreError> {
+    let url = flag.unwrap_or(&config.url);
     let scheme = scheme_of(url, extra)?;
     if scheme == FILE {
         let folder = folder_of(url)?;
-        if env.in_ci() && !persistent {
+        if cx.env.in_ci() && !config.persistent {
             return Err(StoreError::NotPersistent { address: format!("{FILE}:{}", folder.display()) });
         }
         return Ok(Arc::new(FileStore::new(base.join(folder))));
     }
     match extra.iter().find(|opener| opener.scheme() == scheme) {
-        Some(opener) => opener.open(url, env).await,
+        Some(opener) => opener.open(url, config, cx).await,
         None => Err(StoreError::Unsupported { scheme }),
     }
 }
@@ -108,6 +111,7 @@ fn folder_of(url: &str) -> Result<PathBuf, StoreError> {
 mod tests {
     use super::*;
     use crate::MemoryStore;
+    use kit_core::Env;
 
     struct Remote;
 
@@ -116,7 +120,7 @@ mod tests {
         fn scheme(&self) -> &'static str {
             "s3"
         }
-        async fn open(&self, _: &str, _: &Env) -> Result<Arc<dyn Store>, StoreError> {
+        async fn open(&self, _: &str, _: &StoreConfig, _: &Context) -> Result<Arc<dyn Store>, StoreError> {
             Ok(Arc::new(MemoryStore::default()))
         }
     }
@@ -127,7 +131,9 @@ mod tests {
         env: &Env,
         extra: &[&dyn Opener],
     ) -> Result<String, StoreError> {
-        open(url, persistent, env, Path::new("/base"), extra).await.map(|store| store.describe())
+        let (cx, _) = Context::for_test(env.clone());
+        let config = StoreConfig { url: url.to_owned(), persistent, ..StoreConfig::default() };
+        open(None, &config, &cx, Path::new("/base"), extra).await.map(|store| store.describe())
     }
 
     #[tokio::test]
@@ -144,6 +150,16 @@ mod tests {
         for bad in ["file:", "file://", "file://host/store", "file://store"] {
             let error = address(bad, false, &laptop, &[]).await.unwrap_err();
             assert!(matches!(error, StoreError::Address { .. }), "{bad}: {error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_flag_stands_above_the_configuration() {
+        let (cx, _) = Context::for_test(Env::default());
+        let config = StoreConfig { url: "file:configured".to_owned(), ..StoreConfig::default() };
+        for (flag, expected) in [(None, "file:/base/configured"), (Some("file:flag"), "file:/base/flag")] {
+            let store = open(flag, &config, &cx, Path::new("/base"), &[]).await.unwrap();
+            assert_eq!(store.describe(), expected);
         }
     }
 

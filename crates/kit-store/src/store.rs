@@ -2,6 +2,7 @@
 
 use crate::{Key, StoreError};
 use async_trait::async_trait;
+use jiff::Timestamp;
 use kit_contract::Sha256;
 use tokio::io::AsyncRead;
 
@@ -58,6 +59,17 @@ pub struct Uploaded {
 /// The content of an object as it comes.
 pub type ByteReader = Box<dyn AsyncRead + Send + Unpin>;
 
+/// What is remarkable about how a store is set up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remark {
+    /// True if the configuration asks for something that this store cannot do.
+    pub refuses: bool,
+    /// What was seen.
+    pub what: String,
+    /// What a person can do about it.
+    pub hint: String,
+}
+
 /// Keeps objects.
 ///
 /// Every method fails with [`StoreError::Unreachable`] if the store could not be asked or did not
@@ -105,6 +117,10 @@ pub trait Store: Send + Sync {
     /// Writes an object that does not exist yet from a reader, whole or not at all: nothing stands
     /// under the key until the reader has ended well and everything is stored.
     ///
+    /// To call it off, let the reader fail: what was stored so far is then removed before this returns.
+    /// A future that is dropped, or a process that is killed, may leave pieces behind that cost space
+    /// but are no object; see [`Store::remove_unfinished`].
+    ///
     /// # Errors
     /// [`StoreError::AlreadyExists`] if it exists, [`StoreError::Source`] if `reader` failed; else why
     /// it could not be written.
@@ -130,6 +146,31 @@ pub trait Store: Send + Sync {
         Ok(true)
     }
 
+    /// Removes what streams left behind that never ended: of keys that begin with `prefix`, begun before
+    /// this time. Gives the keys, sorted.
+    ///
+    /// A stream that still runs would be removed as well: name a key that is nobody else's, or a time
+    /// before which no running one can have begun. A store that leaves nothing behind has nothing to do.
+    ///
+    /// # Errors
+    /// If the store could not be asked.
+    async fn remove_unfinished(
+        &self,
+        prefix: &str,
+        begun_before: Timestamp,
+    ) -> Result<Vec<String>, StoreError> {
+        let _ = (prefix, begun_before);
+        Ok(Vec::new())
+    }
+
+    /// What is remarkable about how the store is set up. Reads only.
+    ///
+    /// # Errors
+    /// If the store could not be asked.
+    async fn examine(&self) -> Result<Vec<Remark>, StoreError> {
+        Ok(Vec::new())
+    }
+
     /// The store's address, without credentials.
     fn describe(&self) -> String;
 }
@@ -144,7 +185,10 @@ pub async fn must_be_there(store: &dyn Store) -> Result<(), StoreError> {
 }
 
 /// Refuses contents that [`Store::get`] could not read again.
-pub(crate) fn check_size(key: &Key, bytes: &[u8]) -> Result<(), StoreError> {
+///
+/// # Errors
+/// [`StoreError::TooLarge`].
+pub fn check_size(key: &Key, bytes: &[u8]) -> Result<(), StoreError> {
     let size_bytes = bytes.len() as u64;
     if size_bytes <= OBJECT_LIMIT_BYTES {
         return Ok(());

@@ -5,6 +5,7 @@
 //! - [`git::Repository`] makes repositories whose commits have the same ids on every machine;
 //! - [`artifact`] is one as a step would have left it;
 //! - [`FakeRouter`] moves traffic, or fails to, behind the program `fake-router`;
+//! - [`s3::Server`] is a real S3 server, and [`s3::Proxy`] stands before it and does what networks do;
 //! - [`http::Server`] answers what the test scripted and fails the test on anything else.
 //!
 //! The binary `rehearse` is a step whose every way to end can be chosen; `tests/frame` proves the frame
@@ -27,6 +28,7 @@ pub mod http;
 mod process;
 mod router;
 pub mod runner;
+pub mod s3;
 mod sandbox;
 mod snapshot;
 

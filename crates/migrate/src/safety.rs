@@ -17,9 +17,7 @@ pub(crate) struct Place {
 impl Place {
     /// Opens the store of flag or configuration.
     pub(crate) async fn open(store: Option<&str>, cx: &ToolContext) -> Result<Self, StepError> {
-        let config = &cx.config().store;
-        let url = store.unwrap_or(&config.url);
-        let store = kit_store::open(url, config.persistent, &cx.env, &cx.resolve(""), &[]).await?;
+        let store = kit_store_s3::open(store, &cx.config().store, cx, &cx.resolve("")).await?;
         let identity = cx.identity();
         Ok(Self { store, layout: Layout::new(identity.app, identity.environment) })
     }

@@ -36,7 +36,7 @@ pub(crate) struct World {
     pub(crate) cx: ToolContext,
     /// What is deployed; `None` outside a deployment.
     pub(crate) deployment: Option<Deployment>,
-    store_url: String,
+    store_flag: Option<String>,
     store: OnceCell<Result<Arc<dyn Store>, Refusal>>,
     chain: OnceCell<Result<Arc<Loaded>, Refusal>>,
 }
@@ -44,8 +44,8 @@ pub(crate) struct World {
 impl World {
     /// The world of this step.
     pub(crate) fn new(cx: ToolContext, deployment: Option<Deployment>, store: Option<&str>) -> Arc<Self> {
-        let store_url = store.unwrap_or(&cx.config().store.url).to_owned();
-        Arc::new(Self { cx, deployment, store_url, store: OnceCell::new(), chain: OnceCell::new() })
+        let store_flag = store.map(str::to_owned);
+        Arc::new(Self { cx, deployment, store_flag, store: OnceCell::new(), chain: OnceCell::new() })
     }
 
     /// Where everything of this app and environment lies.
@@ -56,10 +56,9 @@ impl World {
 
     /// The store, as it is opened. That it can be opened does not mean that it can be used.
     pub(crate) async fn store(&self) -> Result<Arc<dyn Store>, StepError> {
-        let persistent = self.cx.config().store.persistent;
         let folder = self.cx.resolve("");
         let open = || async {
-            kit_store::open(&self.store_url, persistent, &self.cx.env, &folder, &[])
+            kit_store_s3::open(self.store_flag.as_deref(), &self.cx.config().store, &self.cx, &folder)
                 .await
                 .map_err(|error| Refusal::from(StepError::from(error)))
         };

@@ -4,7 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 use kit_contract::chain::ChainEvent;
 use kit_contract::{DeploymentId, Sha256};
-use kit_store::{Chain, Layout, Lock, LockOwner, Stop, StopRequest, StopSubject, Store};
+use kit_store::{Chain, FileStore, Layout, Lock, LockOwner, Stop, StopRequest, StopSubject, Store};
 use kit_testing::http::{Reply, Server};
 use kit_testing::{Ran, Sandbox};
 use serde_json::{Value, json};
@@ -67,10 +67,7 @@ fn in_store<F: Future<Output = ()>>(sandbox: &Sandbox, work: impl FnOnce(Arc<dyn
     let layout = Layout::new("shop".parse().unwrap(), "production".parse().unwrap());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let env = kit_core::Env::default();
-        let store =
-            kit_store::open("file:.deploy-kit/store", false, &env, sandbox.path(), &[]).await.unwrap();
-        work(store, layout).await;
+        work(Arc::new(FileStore::new(sandbox.path().join(".deploy-kit/store"))), layout).await;
     });
 }
 

@@ -83,17 +83,15 @@ impl Outside {
     /// named on the command line, where it can be corrected.
     pub(crate) async fn open(cx: &StepContext<Rollback>, store: Option<&str>) -> Result<Self, StepError> {
         let config = cx.config();
-        let url = store.unwrap_or(&config.store.url);
         let folder = cx.resolve("");
         let identity = cx.identity();
-        let opened = kit_store::open(url, config.store.persistent, &cx.env, &folder, &[]).await;
-        let there = async |store: Arc<dyn Store>| must_be_there(&*store).await.map(|()| store);
-        let looked = match opened {
-            // An empty store says that nothing was ever deployed; one that is not there says nothing.
-            Ok(store) => in_time(cx, async { Ok(there(store).await?) }).await,
-            Err(error) => Err(error.into()),
-        };
-        let memory = match looked {
+        // An empty store says that nothing was ever deployed; one that is not there says nothing.
+        let looked = in_time(cx, async {
+            let opened = kit_store_s3::open(store, &config.store, cx, &folder).await?;
+            must_be_there(&*opened).await?;
+            Ok(opened)
+        });
+        let memory = match looked.await {
             Ok(store) => {
                 let layout = Layout::new(identity.app, identity.environment);
                 Some(Memory {

@@ -14,9 +14,7 @@ pub(crate) async fn check(cx: &ToolContext, store: Option<&str>) -> Result<(), S
     if identity.standalone {
         return Ok(());
     }
-    let config = &cx.config().store;
-    let url = store.unwrap_or(&config.url);
-    let store = kit_store::open(url, config.persistent, &cx.env, &cx.resolve(""), &[]).await?;
+    let store = kit_store_s3::open(store, &cx.config().store, cx, &cx.resolve("")).await?;
     let layout = Layout::new(identity.app, identity.environment);
     if let Some(request) =
         Stop::new(Arc::clone(&store), layout.clone()).check(&identity.deployment_id).await?

@@ -32,9 +32,8 @@ impl Memory {
     /// Opens the store of flag or configuration, which the first write makes.
     pub(crate) async fn open(args: &StoreArgs, cx: &ToolContext) -> Result<Self, StepError> {
         cx.must_have_config()?;
-        let config = &cx.config().store;
-        let url = args.store.as_deref().unwrap_or(&config.url);
-        let store = kit_store::open(url, config.persistent, &cx.env, &cx.resolve(""), &[]).await?;
+        let store =
+            kit_store_s3::open(args.store.as_deref(), &cx.config().store, cx, &cx.resolve("")).await?;
         let identity = cx.identity();
         let layout = Layout::new(identity.app, identity.environment);
         Ok(Self {

@@ -4,22 +4,6 @@ use crate::Name;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Where the memory between deploys lies: backups, records, the chain, the lock.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct StoreConfig {
-    /// `file:<folder>` (relative to the working directory) or `s3://<bucket>/<prefix>`.
-    pub url: String,
-    /// True if a `file:` store outlives the CI job. Without it, a `file:` store is refused in CI.
-    pub persistent: bool,
-}
-
-impl Default for StoreConfig {
-    fn default() -> Self {
-        Self { url: "file:.deploy-kit/store".to_owned(), persistent: false }
-    }
-}
-
 /// Whether pre-releases (`1.2.3-rc.1`) may be deployed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

@@ -15,11 +15,12 @@ mod preflight;
 mod secret;
 mod smoke;
 mod span;
+mod store;
 mod traffic;
 mod tree;
 
 pub use address::{HeaderValue, Headers};
-pub use app::{Database, MigrationTool, Prereleases, Release, Rollback, Service, StoreConfig};
+pub use app::{Database, MigrationTool, Prereleases, Release, Rollback, Service};
 pub use backup::{Backup, RequiredProof};
 pub use channel::{Channel, ChannelKind, Event};
 pub use error::{ConfigError, nearest};
@@ -28,6 +29,7 @@ pub use preflight::Preflight;
 pub use secret::SecretRef;
 pub use smoke::{Expect, Smoke, SmokeCheck};
 pub use span::{ParseSpanError, Span};
+pub use store::{Encryption, ObjectLock, ObjectLockMode, StorageClass, StoreConfig};
 pub use traffic::{Driver, Traffic};
 pub use tree::Position;
 
@@ -170,6 +172,7 @@ impl Config {
         unique("channels", self.channels.iter().map(|channel| channel.name.as_str()))?;
         unique("smoke.checks", self.smoke.checks.iter().map(|check| check.name.as_str()))?;
         gate::check_stages(&self.stages)?;
+        self.store.check()?;
         self.release.check()?;
         self.traffic.check()?;
         for service in &self.services {

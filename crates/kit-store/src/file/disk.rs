@@ -1,6 +1,7 @@
 //! The blocking half of the store in a folder.
 
 use crate::{Key, OBJECT_LIMIT_BYTES, Version};
+use jiff::Timestamp;
 use kit_contract::Sha256;
 use kit_core::fs::{self, FsError};
 use std::fs::{File, Metadata, OpenOptions};
@@ -11,6 +12,11 @@ use tempfile::TempPath;
 
 /// The file whose lock serialises compare-and-swap. No key can have this name.
 const LOCK: &str = ".lock";
+/// What the names of streams that have not ended begin with; the name of the object and a random part
+/// follow. No key can have such a name.
+const UNFINISHED: &str = ".unfinished-";
+/// Length of the random part, with the dot before it.
+const RANDOM_BYTES: usize = 7;
 
 #[derive(Debug)]
 pub(super) enum DiskError {
@@ -124,24 +130,59 @@ impl Disk {
     pub(super) fn list(&self, prefix: &str) -> Result<Vec<String>, FsError> {
         let folder = prefix.rsplit_once('/').map_or("", |(folder, _)| folder);
         let mut keys = Vec::new();
-        self.walk(folder, &mut keys)?;
+        self.walk(folder, &|name| !name.starts_with('.'), &mut keys)?;
         keys.retain(|key| key.starts_with(prefix));
         keys.sort();
         Ok(keys)
     }
 
-    fn walk(&self, folder: &str, keys: &mut Vec<String>) -> Result<(), FsError> {
+    /// Removes streams that never ended; gives the keys that they were to have, sorted.
+    pub(super) fn remove_unfinished(
+        &self,
+        prefix: &str,
+        begun_before: Timestamp,
+    ) -> Result<Vec<String>, FsError> {
+        let folder = prefix.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let mut files = Vec::new();
+        self.walk(folder, &|name| name.starts_with(UNFINISHED), &mut files)?;
+        let mut removed = Vec::new();
+        for file in files {
+            let path = self.root.join(&file);
+            let Some(key) = key_of_unfinished(&file).filter(|key| key.starts_with(prefix)) else { continue };
+            match std::fs::metadata(&path).and_then(|meta| meta.modified()) {
+                Ok(modified) if Timestamp::try_from(modified).is_ok_and(|time| time < begun_before) => {
+                    fs::remove(&path)?;
+                    removed.push(key);
+                }
+                // Ended since the folder was listed, or too young.
+                Ok(_) => {}
+                Err(error) if is_absent(&self.root, &error) => {}
+                Err(error) => return Err(failed("look at", &path)(error)),
+            }
+        }
+        removed.sort();
+        Ok(removed)
+    }
+
+    /// Every file below `folder` whose name is wanted.
+    fn walk(
+        &self,
+        folder: &str,
+        wanted: &dyn Fn(&str) -> bool,
+        found: &mut Vec<String>,
+    ) -> Result<(), FsError> {
         let names = match fs::list(&self.root.join(folder)) {
             Ok(names) => names.unwrap_or_default(),
             Err(error) if is_absent(&self.root, &error.source) => return Ok(()),
             Err(error) => return Err(error),
         };
-        for name in names.iter().filter(|name| !name.starts_with('.')) {
+        for name in names {
             let key = if folder.is_empty() { name.clone() } else { format!("{folder}/{name}") };
             let path = self.root.join(&key);
             match std::fs::metadata(&path) {
-                Ok(meta) if meta.is_dir() => self.walk(&key, keys)?,
-                Ok(_) => keys.push(key),
+                Ok(meta) if meta.is_dir() => self.walk(&key, wanted, found)?,
+                Ok(_) if wanted(&name) => found.push(key),
+                Ok(_) => {}
                 // Removed since the folder was listed.
                 Err(error) if is_absent(&self.root, &error) => {}
                 Err(error) => return Err(failed("look at", &path)(error)),
@@ -159,7 +200,12 @@ impl Disk {
         }
         self.make_folder_of(&path)?;
         let folder = folder_of(&path);
-        let file = tempfile::NamedTempFile::new_in(folder).map_err(failed("create a file in", folder))?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let file = tempfile::Builder::new()
+            .prefix(&format!("{UNFINISHED}{name}."))
+            .rand_bytes(RANDOM_BYTES - 1)
+            .tempfile_in(folder)
+            .map_err(failed("create a file in", folder))?;
         Ok(file.into_parts())
     }
 
@@ -196,6 +242,17 @@ impl Disk {
         fs::create_folder(folder)?;
         sync(above)
     }
+}
+
+/// `a/.unfinished-b.gz.x1y2z3` was to become `a/b.gz`.
+fn key_of_unfinished(file: &str) -> Option<String> {
+    let (folder, name) = match file.rsplit_once('/') {
+        Some((folder, name)) => (format!("{folder}/"), name),
+        None => (String::new(), file),
+    };
+    let rest = name.strip_prefix(UNFINISHED)?;
+    let name = rest.get(..rest.len().checked_sub(RANDOM_BYTES)?)?;
+    Some(format!("{folder}{name}"))
 }
 
 pub(super) fn version_of_digest(digest: &Sha256) -> Version {

@@ -9,6 +9,7 @@ use crate::store::check_size;
 use crate::{ByteReader, Key, Meta, OBJECT_LIMIT_BYTES, Object, Store, StoreError, Uploaded, Version};
 use async_trait::async_trait;
 use disk::{Disk, DiskError};
+use jiff::Timestamp;
 use kit_contract::Sha256;
 use sha2::Digest as _;
 use std::path::{Path, PathBuf};
@@ -174,6 +175,20 @@ impl Store for FileStore {
     async fn is_there(&self) -> Result<bool, StoreError> {
         let exists = tokio::fs::try_exists(&self.root).await;
         exists.map_err(|error| self.cannot("look at", "the folder", error))
+    }
+
+    async fn remove_unfinished(
+        &self,
+        prefix: &str,
+        begun_before: Timestamp,
+    ) -> Result<Vec<String>, StoreError> {
+        check_prefix(prefix)?;
+        let (disk, owned) = (Disk::new(self.root.clone()), prefix.to_owned());
+        match tokio::task::spawn_blocking(move || disk.remove_unfinished(&owned, begun_before)).await {
+            Ok(Ok(keys)) => Ok(keys),
+            Ok(Err(error)) => Err(self.cannot("clear", prefix, error)),
+            Err(panicked) => Err(self.cannot("clear", prefix, panicked)),
+        }
     }
 
     fn describe(&self) -> String {

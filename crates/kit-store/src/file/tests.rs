@@ -123,3 +123,20 @@ async fn a_store_below_a_file_could_not_be_asked() {
     );
     assert!(matches!(store.list("a/").await, Err(StoreError::Unreachable { .. })));
 }
+
+#[tokio::test]
+async fn what_a_killed_stream_left_is_found_by_its_key_and_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = FileStore::new(folder.path());
+    // What `create_stream` makes first; the process dies before it ends.
+    for name in ["a/b.gz", "a/c.gz"] {
+        let (_, path) = Disk::new(folder.path().to_owned()).temporary(&key(name)).unwrap();
+        path.keep().unwrap();
+    }
+    assert_eq!(store.list("").await.unwrap(), Vec::<String>::new(), "no objects");
+    let none = store.remove_unfinished("a/", Timestamp::UNIX_EPOCH).await.unwrap();
+    assert_eq!(none, Vec::<String>::new(), "they may still run");
+    assert_eq!(store.remove_unfinished("a/b", Timestamp::MAX).await.unwrap(), ["a/b.gz"]);
+    assert_eq!(store.remove_unfinished("", Timestamp::MAX).await.unwrap(), ["a/c.gz"]);
+    assert_eq!(kit_core::fs::list(&folder.path().join("a")).unwrap().unwrap(), Vec::<String>::new());
+}

