@@ -11,6 +11,7 @@ mod crashed;
 mod failed;
 mod happy;
 mod object_store;
+mod postgres;
 mod refused;
 mod shop;
 mod workflow;

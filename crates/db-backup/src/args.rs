@@ -1,7 +1,10 @@
 //! The inputs, and which databases they mean.
 
+use crate::ladder::Rules;
+use kit_contract::config::{ScratchKind, WantedProof};
 use kit_contract::{Name, Reason};
 use kit_core::{Secret, StepError};
+use kit_database::{OpenOptions, ScratchPlace};
 use kit_step::ToolContext;
 use std::path::PathBuf;
 
@@ -18,6 +21,36 @@ pub(crate) struct Args {
     /// system's folder for temporary files
     #[arg(long, value_name = "FOLDER")]
     pub(crate) scratch: Option<PathBuf>,
+    /// How far to prove the backup; without this, backup.proof of deploy.toml
+    #[arg(long, value_enum)]
+    proof: Option<WantedLevel>,
+}
+
+/// The levels of proof that can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum WantedLevel {
+    /// As far as time and place allow, and at least as far as migrate asks
+    Auto,
+    /// Checked while it is written
+    Stream,
+    /// Read back from the store and compared
+    Remote,
+    /// Its schema restored and compared, its rows counted
+    Schema,
+    /// All of it restored and compared
+    Full,
+}
+
+impl WantedLevel {
+    const fn of_contract(self) -> WantedProof {
+        match self {
+            Self::Auto => WantedProof::Auto,
+            Self::Stream => WantedProof::Stream,
+            Self::Remote => WantedProof::Remote,
+            Self::Schema => WantedProof::Schema,
+            Self::Full => WantedProof::Full,
+        }
+    }
 }
 
 /// One database that is to be backed up.
@@ -28,6 +61,8 @@ pub(crate) struct Target {
     pub(crate) url: Secret,
     /// Where the URL came from, for messages.
     pub(crate) input: String,
+    /// Where its restore is tried, and with which programs.
+    pub(crate) options: OpenOptions,
 }
 
 impl Args {
@@ -36,7 +71,8 @@ impl Args {
     pub(crate) fn targets(&self, cx: &ToolContext) -> Result<Vec<Target>, StepError> {
         if let Some(url) = cx.secret("database-url") {
             let input = "database-url".to_owned();
-            return Ok(vec![Target { name: self.database_name.clone(), url, input }]);
+            let options = OpenOptions::default();
+            return Ok(vec![Target { name: self.database_name.clone(), url, input, options }]);
         }
         if !cx.has_config_file() {
             return Err(StepError::new(Reason::UsageError, "nobody says which database to back up").hint(
@@ -47,8 +83,27 @@ impl Args {
         let target = |database: &kit_contract::config::Database| {
             let url = cx.secret_ref(&database.url)?;
             let input = format!("{} of database {}", database.url.env, database.name);
-            Ok(Target { name: database.name.clone(), url, input })
+            Ok(Target { name: database.name.clone(), url, input, options: options(database, cx)? })
         };
         cx.config().databases.iter().map(target).collect()
     }
+
+    /// How far each backup is to be proved.
+    pub(crate) fn rules(&self, cx: &ToolContext) -> Rules {
+        let config = &cx.config().backup;
+        Rules {
+            wanted: self.proof.map_or(config.proof, WantedLevel::of_contract),
+            budget: config.proof_budget.duration(),
+            required: config.required_proof.level(),
+        }
+    }
+}
+
+fn options(database: &kit_contract::config::Database, cx: &ToolContext) -> Result<OpenOptions, StepError> {
+    let scratch = match (&database.scratch_url, database.scratch) {
+        (Some(reference), _) => ScratchPlace::Server(cx.secret_ref(reference)?),
+        (None, ScratchKind::Cluster) => ScratchPlace::Auto,
+        (None, ScratchKind::Beside) => ScratchPlace::Beside,
+    };
+    Ok(OpenOptions { scratch, tools: database.tools.as_ref().map(|folder| cx.resolve(folder)) })
 }

@@ -1,16 +1,20 @@
 //! `db-backup`: a backup whose restore was tried.
 //!
-//! For each database in turn: a consistent copy is compressed and streamed into the store (`produce`,
-//! `upload`), read back and restored into a scratch database (`read_back`), and what came back is compared
-//! with what was copied (`proof`). The metadata, written last, makes it a backup (`one`); a backup that an
+//! For each database in turn: a consistent copy is compressed on all cores (`member`, `level`) and streamed
+//! into the store (`produce`, `upload`), read back and restored into a scratch database as far as `ladder`
+//! says (`prove`, `read_back`), and what came back is compared with what was copied (`proof`). The metadata, written last, makes it a backup (`one`); a backup that an
 //! earlier run of the same deployment finished is proved again and adopted.
 #![warn(missing_docs)]
 
 mod args;
+mod ladder;
+mod level;
+mod member;
 mod one;
 mod place;
 mod produce;
 mod proof;
+mod prove;
 mod read_back;
 mod report;
 #[cfg(test)]
@@ -44,10 +48,11 @@ impl Step for DbBackup {
         about: "Backs up every database and tries the restore",
         details: "Copies each database of deploy.toml ([[databases]]), or the one that a URL names, in one \
                   consistent snapshot into the store as a gzip file that plain gunzip reads. Then reads it back, \
-                  restores all of it into a scratch database, and compares integrity, schema, rows and content \
-                  with the snapshot. Only then is the metadata written that makes it a backup; migrate and \
-                  db-restore accept nothing else. Nothing is ever stored under the final name unless the \
-                  database said that the copy was complete.",
+                  restores it into a scratch database, and compares integrity, schema, rows and content with the \
+                  snapshot: all of it where that fits backup.proof_budget, else the schema, with the rows counted. \
+                  The level of proof that was reached is always named. Only then is the metadata written that \
+                  makes it a backup; migrate and db-restore accept nothing else. Nothing is ever stored under the \
+                  final name unless the database said that the copy was complete.",
         examples: &[
             Example { what: "the databases of deploy.toml", line: "db-backup" },
             Example { what: "one database, by hand", line: "db-backup --database-url-file url.txt" },
@@ -84,10 +89,11 @@ impl Step for DbBackup {
         }
         let place = Place::open(&args, &cx, targets.len() > 1).await?;
         let scratch = scratch(args.scratch.as_deref())?;
+        let rules = args.rules(&cx);
         let mut body = Backup::default();
         // One after the other: the scratch copies of one database at a time have to fit.
         for target in &targets {
-            let backup = one::back_up(cx.context(), &place, target, scratch.path()).await?;
+            let backup = one::back_up(cx.context(), &place, target, (&rules, scratch.path())).await?;
             cx.out.say(&report::line(&backup));
             body.databases.push(backup);
             cx.save(body.clone());

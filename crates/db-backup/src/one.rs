@@ -1,15 +1,17 @@
 //! One database: make its backup and prove it, or prove the one that an earlier run made.
 
 use crate::args::Target;
+use crate::ladder::Rules;
 use crate::place::{Place, Slot};
-use crate::proof::{broken_promises, differences};
-use crate::read_back::{NotRestored, read_back};
+use crate::proof::broken_promises;
+use crate::prove::{Attempt, Disproved};
+use crate::read_back::{NotRestored, read_back, same_bytes};
 use crate::upload::upload;
-use kit_contract::Reason;
-use kit_contract::body::{DatabaseBackup, Proof};
+use kit_contract::body::{BackupDetails, DatabaseBackup, Proof};
+use kit_contract::{Name, Reason};
 use kit_core::{Context, StepError};
 use kit_database::gunzip::Read;
-use kit_database::{Database, Depth};
+use kit_database::{Database, DatabaseError, Depth};
 use std::path::Path;
 
 /// Makes or adopts the backup of one database.
@@ -17,16 +19,17 @@ pub(crate) async fn back_up(
     cx: &Context,
     place: &Place,
     target: &Target,
-    scratch: &Path,
+    (rules, scratch): (&Rules, &Path),
 ) -> Result<DatabaseBackup, StepError> {
     // A finished backup is worth proving also if the database is gone by now.
-    let database = kit_database::open_for_restore(&target.url, &target.input, cx).await?;
+    let options = target.options.clone();
+    let database = kit_database::open_for_restore(&target.url, &target.input, options, cx).await?;
     let slot = place.slot(&target.name, database.extension())?;
     match place.metadata(&slot).await? {
-        Some(promised) => adopt(cx, place, &slot, target, &*database, promised, scratch).await,
+        Some(promised) => adopt(cx, place, &slot, target, &*database, promised, (rules, scratch)).await,
         None => {
             place.clear(cx, &slot).await?;
-            make(cx, place, &slot, target, &*database, scratch).await
+            make(cx, place, &slot, target, &*database, (rules, scratch)).await
         }
     }
 }
@@ -37,28 +40,39 @@ async fn make(
     slot: &Slot,
     target: &Target,
     database: &dyn Database,
-    scratch: &Path,
+    (rules, scratch): (&Rules, &Path),
 ) -> Result<DatabaseBackup, StepError> {
     cx.out.say(&format!("{}: copying {}", target.name, database.display()));
+    let began_ms = cx.clock.elapsed_ms();
     let dump = database.begin_dump(cx, scratch).await?;
     let (snapshot_at, engine_version) = (dump.snapshot_at(), dump.engine_version().to_owned());
-    let source = dump.inspect(cx, Depth::Content).await?;
     let (uploaded, produced) = upload(cx, place, slot, &target.name, dump).await?;
+    let report = produced.report;
     let stored = Read {
         sha256: uploaded.sha256.clone(),
         size_bytes: uploaded.size_bytes,
         uncompressed_sha256: produced.sha256,
-        uncompressed_bytes: produced.report.uncompressed_bytes,
+        uncompressed_bytes: report.uncompressed_bytes,
     };
-    let tried = read_back(cx, place, slot, (&target.name, database), (scratch, Depth::Content)).await;
-    let found = match tried {
-        Ok(restored) => differences(&stored, &source, &restored),
-        Err(NotRestored::Worthless(text)) => vec![text],
-        Err(NotRestored::Unknown(error)) => return Err(unproved(error)),
+    let copied_ms = cx.clock.elapsed_ms();
+    let attempt =
+        Attempt { place, slot, name: &target.name, database, report: &report, stored: &stored, scratch };
+    let proved = match attempt.prove(cx, rules).await {
+        Ok(proved) => proved,
+        Err(Disproved::Worthless(found)) => {
+            return Err(mismatch(target, &found).hint(place.discard(slot).await));
+        }
+        Err(Disproved::Unknown(error)) => return Err(unproved(error)),
     };
-    if !found.is_empty() {
-        return Err(mismatch(target, &found).hint(place.discard(slot).await));
-    }
+    rules.check(proved.level, proved.limit.as_deref()).map_err(unproved)?;
+    let previous = place.previous_size(slot, &target.name).await;
+    let details = BackupDetails {
+        proof_limit: proved.limit,
+        percent_of_previous: previous.map(|bytes| stored.size_bytes.saturating_mul(100) / bytes.max(1)),
+        dump_ms: Some(copied_ms.saturating_sub(began_ms)),
+        proof_ms: Some(cx.clock.elapsed_ms().saturating_sub(copied_ms)),
+        ..report.details
+    };
     let backup = DatabaseBackup {
         database: target.name.clone(),
         engine: database.engine(),
@@ -70,12 +84,13 @@ async fn make(
         size_bytes: stored.size_bytes,
         uncompressed_bytes: stored.uncompressed_bytes,
         uncompressed_sha256: stored.uncompressed_sha256,
-        tables: produced.report.tables,
-        schema_sha256: produced.report.schema_sha256,
-        proof: Proof::Full,
+        tables: report.inspection.table_rows(),
+        schema_sha256: report.inspection.schema_sha256,
+        proof: proved.level,
         snapshot_at,
         verified_at: cx.clock.now(),
         adopted: false,
+        details,
     };
     // Whoever is stopped now finds no metadata, and starts anew.
     if cx.cancel.is_cancelled() {
@@ -92,7 +107,7 @@ async fn adopt(
     target: &Target,
     database: &dyn Database,
     promised: DatabaseBackup,
-    scratch: &Path,
+    (rules, scratch): (&Rules, &Path),
 ) -> Result<DatabaseBackup, StepError> {
     let metadata = place.location(&slot.metadata);
     cx.out.say(&format!("{}: an earlier run finished this backup; proving it again", target.name));
@@ -106,11 +121,11 @@ async fn adopt(
         return Err(StepError::new(Reason::ArtifactInvalid, message)
             .hint("nothing but db-backup may write there; find out who did"));
     }
-    // The rows are those of the digest, which was compared with the content when the backup was made.
-    let tried = read_back(cx, place, slot, (&target.name, database), (scratch, Depth::Rows)).await;
+    let tried = prove_again(cx, place, slot, (&target.name, database), &promised, (rules, scratch)).await;
     let found = match tried {
-        Ok(restored) => broken_promises(&promised, &restored),
+        Ok(found) => found,
         Err(NotRestored::Worthless(text)) => vec![text],
+        Err(NotRestored::Unavailable(what)) => return Err(DatabaseError::Unavailable { what }.into()),
         Err(NotRestored::Unknown(error)) => return Err(error),
     };
     if !found.is_empty() {
@@ -127,6 +142,33 @@ async fn adopt(
         adopted: true,
         ..promised
     })
+}
+
+/// Looks whether a finished backup is still what it was. What was restored once needs no second restore as
+/// long as the bytes are the same, but one that is quickly restored is.
+async fn prove_again(
+    cx: &Context,
+    place: &Place,
+    slot: &Slot,
+    (name, database): (&Name, &dyn Database),
+    promised: &DatabaseBackup,
+    (rules, scratch): (&Rules, &Path),
+) -> Result<Vec<String>, NotRestored> {
+    let again =
+        promised.proof == Proof::Full && rules.plan(promised.uncompressed_bytes, true).level == Proof::Full;
+    if again {
+        let needs = promised.details.needs.as_ref();
+        // The rows are those of the digest, which was compared with the content when the backup was made.
+        let restored = read_back(cx, place, slot, (name, database), (needs, scratch, Depth::Rows)).await?;
+        return Ok(broken_promises(promised, &restored));
+    }
+    let stored = Read {
+        sha256: promised.sha256.clone(),
+        size_bytes: promised.size_bytes,
+        uncompressed_sha256: promised.uncompressed_sha256.clone(),
+        uncompressed_bytes: promised.uncompressed_bytes,
+    };
+    same_bytes(cx, place, slot, name, &stored).await.map(|()| Vec::new())
 }
 
 fn mismatch(target: &Target, found: &[String]) -> StepError {

@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 /// After so long no run is still writing a backup: a job ends earlier.
 const ABANDONED: SignedDuration = SignedDuration::from_hours(48);
+/// How many earlier backups are looked at.
+const LOOK_BACK: usize = 8;
 
 /// The store, and the part of it where this deployment's backups lie.
 pub(crate) struct Place {
@@ -67,6 +69,22 @@ impl Place {
             Reason::ArtifactInvalid,
             format!("{} cannot be read, so nobody knows what it vouches for", self.location(&slot.metadata)),
         )
+    }
+
+    /// Size of the newest earlier backup of this database, where that can be found quickly.
+    pub(crate) async fn previous_size(&self, slot: &Slot, database: &Name) -> Option<u64> {
+        let keys = self.store.list(&self.layout.backups_prefix()).await.ok()?;
+        let earlier =
+            keys.iter().rev().filter(|key| key.ends_with(".json") && **key != slot.metadata.as_str());
+        for key in earlier.take(LOOK_BACK) {
+            let Ok(key) = key.parse::<Key>() else { continue };
+            let Ok(Some(object)) = self.store.get(&key).await else { continue };
+            match serde_json::from_slice::<DatabaseBackup>(&object.bytes) {
+                Ok(backup) if backup.database == *database => return Some(backup.size_bytes),
+                _ => {}
+            }
+        }
+        None
     }
 
     /// Removes what stands under the key without metadata: whether it is whole, nobody knows any more.

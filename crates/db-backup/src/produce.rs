@@ -1,36 +1,23 @@
-//! The producing end: reads the dump, digests and compresses it, and hands the pieces on.
+//! The producing end: reads the dump, digests it, compresses it block by block on all cores, and hands the
+//! members on in their order.
 //!
 //! The store must never take the end of a broken dump for the end of a whole one. So the end is said
-//! explicitly, after the database has confirmed that the dump is complete; a stream that just stops is an
-//! error to its reader.
+//! explicitly, after the database has confirmed that the dump is complete, and the last member waits for
+//! that, too.
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
+use crate::level::{self, Seen, Ticks};
+use crate::member::{self, BLOCK_BYTES};
 use kit_contract::{Reason, Sha256};
-use kit_core::Progress;
-use kit_core::{Context, ResultExt as _, StepError};
+use kit_core::{Context, Progress, ResultExt as _, StepError};
+use kit_database::pieces::Piece;
 use kit_database::{Dump, DumpReport};
 use sha2::Digest as _;
-use std::io::{Error, ErrorKind, Write as _};
-use std::pin::Pin;
-use std::task::{Context as TaskContext, Poll, ready};
-use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
-use tokio::sync::mpsc::{Receiver, Sender};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::task::{JoinHandle, spawn_blocking};
 
-/// Read and compressed at once.
-const PIECE_BYTES: usize = 256 * 1024;
-/// Fast, and within a few percent of the size of the usual level.
-const LEVEL: u32 = 3;
-
-/// What the producer hands on.
-pub(crate) enum Piece {
-    /// Compressed bytes.
-    Bytes(Vec<u8>),
-    /// All of it was handed on, and the database said that it is complete.
-    End,
-    /// It failed; the producer itself says why.
-    Failed,
-}
+/// More cores than this do not help: memory is bounded by their number.
+const MOST_WORKERS: usize = 16;
 
 /// What was produced.
 pub(crate) struct Produced {
@@ -40,157 +27,166 @@ pub(crate) struct Produced {
     pub(crate) sha256: Sha256,
 }
 
+type Member = JoinHandle<Result<Vec<u8>, String>>;
+
 /// Produces until the end. `None`: nobody takes the pieces any more.
 pub(crate) async fn produce(
     cx: Context,
-    mut dump: Box<dyn Dump>,
+    dump: Box<dyn Dump>,
     mut progress: Progress,
     pieces: Sender<Piece>,
 ) -> Result<Option<Produced>, StepError> {
-    let compressed = compress(&cx, dump.reader(), &mut progress, &pieces).await;
-    let finished = match compressed {
-        Ok(None) => return Ok(None),
-        Ok(Some((sha256, tail))) => match dump.finish(&cx).await {
-            Ok(report) => Ok((Produced { report, sha256 }, tail)),
-            Err(error) => Err(error.into()),
-        },
-        Err(error) => Err(error),
+    let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).min(MOST_WORKERS);
+    // As many wait as are worked on: then no core waits for the next block.
+    let (members, in_order) = channel(workers * 2);
+    let read = read_whole(&cx, dump, &mut progress, members);
+    let (read, forwarded) = tokio::join!(read, forward(in_order, &pieces));
+    let produced = match (read, forwarded) {
+        (Err(error), _) | (Ok(_), Err(error)) => Err(error),
+        (Ok(produced), Ok(true)) => Ok(produced),
+        (Ok(_), Ok(false)) => Ok(None),
     };
-    match finished {
-        Ok((produced, tail)) => {
-            let taken =
-                pieces.send(Piece::Bytes(tail)).await.is_ok() && pieces.send(Piece::End).await.is_ok();
-            Ok(taken.then_some(produced))
-        }
-        Err(error) => {
+    match produced {
+        Ok(Some(produced)) => Ok(pieces.send(Piece::End).await.is_ok().then_some(produced)),
+        other => {
             // If nobody listens, there is nobody to be misled.
             let _ = pieces.send(Piece::Failed).await;
-            Err(error)
+            other
         }
     }
 }
 
-/// Gives the digest and the last compressed bytes, which must not be handed on before the dump is known to
-/// be complete: without them the file cannot be read to its end.
-async fn compress(
+/// Reads to the end, asks the database whether that was all, and only then hands on the last member. The
+/// sender ends with it: whether that is a good end is said by `Piece::End` alone.
+async fn read_whole(
+    cx: &Context,
+    mut dump: Box<dyn Dump>,
+    progress: &mut Progress,
+    members: Sender<Member>,
+) -> Result<Option<Produced>, StepError> {
+    let Some((sha256, last)) = read(cx, dump.reader(), progress, &members).await? else { return Ok(None) };
+    let report = dump.finish(cx).await?;
+    Ok(members.send(last).await.is_ok().then_some(Produced { report, sha256 }))
+}
+
+/// Reads and digests to the end, and sets the members to work. Gives the digest, and the last member, which
+/// must not be handed on before the dump is known to be complete.
+async fn read(
     cx: &Context,
     reader: &mut (dyn AsyncRead + Send + Unpin),
     progress: &mut Progress,
-    pieces: &Sender<Piece>,
-) -> Result<Option<(Sha256, Vec<u8>)>, StepError> {
+    members: &Sender<Member>,
+) -> Result<Option<(Sha256, Member)>, StepError> {
     let mut hasher = sha2::Sha256::new();
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::new(LEVEL));
-    let mut chunk = vec![0_u8; PIECE_BYTES];
+    let mut tuner = Tuner::new();
     loop {
-        let Some(read) = cx.cancel.unless(reader.read(&mut chunk)).await else {
+        let mut block = vec![0_u8; BLOCK_BYTES];
+        let Some(filled) = cx.cancel.unless(fill(reader, &mut block)).await else {
             return Err(StepError::new(Reason::Interrupted, "stopped before the database was copied"));
         };
-        let count = read.or_reason(Reason::DumpFailed, "the copy of the database cannot be read")?;
-        let Some(bytes) = chunk.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
-        hasher.update(bytes);
-        encoder.write_all(bytes).or_reason(Reason::InternalError, "the copy cannot be compressed")?;
-        progress.advance(bytes.len());
-        let ready = std::mem::take(encoder.get_mut());
-        if !ready.is_empty() && pieces.send(Piece::Bytes(ready)).await.is_err() {
+        let count = filled.or_reason(Reason::DumpFailed, "the copy of the database cannot be read")?;
+        let is_last = count < BLOCK_BYTES;
+        block.truncate(count);
+        hasher.update(&block);
+        progress.advance(count);
+        let level = tuner.level(members);
+        let member = spawn_blocking(move || member::make(&block, level));
+        if is_last {
+            return Ok(Some((Sha256::from_raw(&hasher.finalize()), member)));
+        }
+        if members.send(member).await.is_err() {
             return Ok(None);
         }
     }
-    let tail = encoder.finish().or_reason(Reason::InternalError, "the copy cannot be compressed")?;
-    Ok(Some((Sha256::from_raw(&hasher.finalize()), tail)))
 }
 
-/// The pieces as a stream of bytes that ends well only if the producer said so.
-pub(crate) struct Pieces {
-    receiver: Receiver<Piece>,
-    current: Vec<u8>,
-    at: usize,
-    ended: bool,
-}
-
-impl Pieces {
-    /// The other end of the producer's channel.
-    pub(crate) fn new(receiver: Receiver<Piece>) -> Self {
-        Self { receiver, current: Vec::new(), at: 0, ended: false }
-    }
-}
-
-impl AsyncRead for Pieces {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        task: &mut TaskContext<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        let this = self.get_mut();
-        loop {
-            let left = this.current.get(this.at..).unwrap_or_default();
-            if let Some(fits) = left.get(..left.len().min(buffer.remaining())).filter(|fits| !fits.is_empty())
-            {
-                buffer.put_slice(fits);
-                this.at += fits.len();
-                return Poll::Ready(Ok(()));
-            }
-            if this.ended || buffer.remaining() == 0 {
-                return Poll::Ready(Ok(()));
-            }
-            match ready!(this.receiver.poll_recv(task)) {
-                Some(Piece::Bytes(bytes)) => {
-                    this.current = bytes;
-                    this.at = 0;
-                }
-                Some(Piece::End) => this.ended = true,
-                Some(Piece::Failed) | None => {
-                    return Poll::Ready(Err(Error::new(
-                        ErrorKind::BrokenPipe,
-                        "the database was not copied",
-                    )));
-                }
-            }
+/// Fills the block unless the end comes first.
+async fn fill(reader: &mut (dyn AsyncRead + Send + Unpin), block: &mut [u8]) -> std::io::Result<usize> {
+    let mut filled = 0;
+    while let Some(room) = block.get_mut(filled..).filter(|room| !room.is_empty()) {
+        match reader.read(room).await? {
+            0 => break,
+            count => filled += count,
         }
+    }
+    Ok(filled)
+}
+
+/// Hands the members on in their order. False: nobody takes them any more.
+async fn forward(mut members: Receiver<Member>, pieces: &Sender<Piece>) -> Result<bool, StepError> {
+    while let Some(member) = members.recv().await {
+        let made = member.await.or_reason(Reason::InternalError, "the compression ended in a bug")?;
+        let bytes = made.map_err(|problem| {
+            StepError::new(Reason::InternalError, "the copy was not compressed faithfully").because(problem)
+        })?;
+        if pieces.send(Piece::Bytes(bytes)).await.is_err() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Chooses the level by what it sees.
+struct Tuner {
+    level: u8,
+    members: u32,
+    seen: Seen,
+    ticks: Option<Ticks>,
+}
+
+impl Tuner {
+    fn new() -> Self {
+        Self { level: level::FASTEST, members: 0, seen: Seen::default(), ticks: Ticks::now() }
+    }
+
+    /// The level of the next member.
+    fn level(&mut self, members: &Sender<Member>) -> u8 {
+        let free = members.capacity();
+        self.seen.empty += u32::from(free == members.max_capacity());
+        self.seen.full += u32::from(free == 0);
+        self.members += 1;
+        if self.members == level::WINDOW {
+            let now = Ticks::now();
+            let idle_percent = now.zip(self.ticks).and_then(|(now, before)| now.idle_percent_since(before));
+            self.level = level::next(self.level, Seen { idle_percent, ..self.seen });
+            *self = Self { level: self.level, members: 0, seen: Seen::default(), ticks: now };
+        }
+        self.level
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kit_database::pieces::Pieces;
     use std::io::Read as _;
-    use tokio::sync::mpsc::channel;
-
-    async fn read(pieces: Vec<Piece>) -> std::io::Result<Vec<u8>> {
-        let (sender, receiver) = channel(8);
-        for piece in pieces {
-            assert!(sender.send(piece).await.is_ok());
-        }
-        drop(sender);
-        let mut bytes = Vec::new();
-        Pieces::new(receiver).read_to_end(&mut bytes).await.map(|_| bytes)
-    }
 
     #[tokio::test]
-    async fn only_a_said_end_is_an_end() {
-        let bytes = || Piece::Bytes(vec![1, 2, 3]);
-        assert_eq!(read(vec![bytes(), bytes(), Piece::End]).await.unwrap(), [1, 2, 3, 1, 2, 3]);
-        assert_eq!(read(vec![Piece::End]).await.unwrap(), [0_u8; 0]);
-        for broken in [vec![], vec![bytes()], vec![bytes(), Piece::Failed], vec![Piece::Failed]] {
-            assert!(read(broken).await.is_err());
-        }
-    }
-
-    #[tokio::test]
-    async fn what_is_compressed_comes_back() {
+    async fn what_is_compressed_comes_back_in_order_and_the_last_member_waits() {
         let (cx, _) = Context::for_test(kit_core::Env::default());
         let plain: Vec<u8> = (0..1_000_000_u32).flat_map(|n| (n / 7).to_le_bytes()).collect();
-        let (sender, receiver) = channel(64);
-        let mut progress = Progress::new(&cx, "test".to_owned(), None);
-        let mut reader = plain.as_slice();
-        let (digest, tail) = compress(&cx, &mut reader, &mut progress, &sender).await.unwrap().unwrap();
-        assert_eq!(digest, Sha256::of(&plain));
-        sender.send(Piece::Bytes(tail)).await.ok().unwrap();
-        sender.send(Piece::End).await.ok().unwrap();
-        let mut packed = Vec::new();
-        Pieces::new(receiver).read_to_end(&mut packed).await.unwrap();
-        assert!(packed.len() < plain.len());
-        let mut back = Vec::new();
-        flate2::read::GzDecoder::new(packed.as_slice()).read_to_end(&mut back).unwrap();
-        assert_eq!(back, plain);
+        for length in [0, 1, BLOCK_BYTES - 1, BLOCK_BYTES, BLOCK_BYTES + 1, plain.len()] {
+            let plain = &plain[..length];
+            let (members, in_order) = channel(64);
+            let (sender, mut pieces) = Pieces::channel(64);
+            let mut progress = Progress::new(&cx, "test".to_owned(), None);
+            let mut reader = plain;
+            let (digest, last) = read(&cx, &mut reader, &mut progress, &members).await.unwrap().unwrap();
+            assert_eq!(digest, Sha256::of(plain));
+            assert_eq!(
+                64 - members.capacity(),
+                length / BLOCK_BYTES,
+                "all members but the last were handed on"
+            );
+            members.send(last).await.ok().unwrap();
+            drop(members);
+            assert!(forward(in_order, &sender).await.unwrap());
+            sender.send(Piece::End).await.ok().unwrap();
+            let mut packed = Vec::new();
+            tokio::io::AsyncReadExt::read_to_end(&mut pieces, &mut packed).await.unwrap();
+            let mut back = Vec::new();
+            flate2::read::MultiGzDecoder::new(packed.as_slice()).read_to_end(&mut back).unwrap();
+            assert_eq!(back, plain);
+        }
     }
 }

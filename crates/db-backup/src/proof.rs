@@ -50,7 +50,8 @@ pub(crate) fn broken_promises(promised: &DatabaseBackup, restored: &Restored) ->
     found
 }
 
-fn digests(expected: &Read, found: &Read) -> Vec<String> {
+/// How two readings of the same object differ.
+pub(crate) fn digests(expected: &Read, found: &Read) -> Vec<String> {
     let mut differences = Vec::new();
     if expected.sha256 != found.sha256 || expected.size_bytes != found.size_bytes {
         differences.push(format!(
@@ -94,6 +95,7 @@ mod tests {
             foreign_keys_violated: Ok(0),
             schema_sha256: Sha256::of(b"schema"),
             tables: vec![TableState { table: "orders".to_owned(), rows: 2, content_sha256 }],
+            beyond_tables_sha256: None,
         }
     }
 
@@ -119,6 +121,7 @@ mod tests {
             snapshot_at: jiff::Timestamp::UNIX_EPOCH,
             verified_at: jiff::Timestamp::UNIX_EPOCH,
             adopted: false,
+            details: Default::default(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The backups for people and for later steps.
 
 use crate::proof::reason;
-use kit_contract::body::{Backup, DatabaseBackup};
+use kit_contract::body::{Backup, DatabaseBackup, Proof};
 use kit_core::size_text as size;
 use kit_step::{Outcome, markdown_escape};
 use std::fmt::Write as _;
@@ -10,8 +10,9 @@ use std::fmt::Write as _;
 pub(crate) fn line(backup: &DatabaseBackup) -> String {
     let rows: u64 = backup.tables.iter().map(|table| table.rows).sum();
     let adopted = if backup.adopted { ", made by an earlier run and proved again" } else { "" };
+    let limit = backup.details.proof_limit.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
     format!(
-        "{}: {} in {}, {} ({} before compression), proof: {}{adopted}",
+        "{}: {} in {}, {} ({} before compression), proof: {}{limit}{adopted}",
         backup.database,
         count(rows, "row"),
         count(backup.tables.len() as u64, "table"),
@@ -26,9 +27,25 @@ pub(crate) fn outcome(body: Backup) -> Outcome<Backup> {
     let names: Vec<&str> = body.databases.iter().map(|backup| backup.database.as_str()).collect();
     let bytes = body.databases.iter().map(|backup| backup.size_bytes).sum();
     let proof = body.weakest_proof();
-    let message =
-        format!("backed up {} ({}); every restore was tried, proof: {proof}", names.join(", "), size(bytes));
-    Outcome::new(reason(proof), message, body)
+    let tried = match proof {
+        Proof::Full | Proof::Schema => "every restore was tried",
+        Proof::Remote | Proof::Stream | Proof::None => "not every restore was tried",
+    };
+    let message = format!("backed up {} ({}); {tried}, proof: {proof}", names.join(", "), size(bytes));
+    let shrunk = shrunk(&body);
+    shrunk.into_iter().fold(Outcome::new(reason(proof), message, body), Outcome::hint)
+}
+
+/// Warnings about backups that are less than half of what they were: an empty database dumps well, too.
+fn shrunk(body: &Backup) -> Vec<String> {
+    let warn = |backup: &DatabaseBackup| {
+        let percent = backup.details.percent_of_previous.filter(|percent| *percent < 50)?;
+        Some(format!(
+            "warning: the backup of {} has {percent} % of the size of the one before: did it lose its data?",
+            backup.database
+        ))
+    };
+    body.databases.iter().filter_map(warn).collect()
 }
 
 /// The outputs.

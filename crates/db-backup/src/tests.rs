@@ -1,6 +1,7 @@
 //! Stores that fail or lie, in process: what they do to a backup while it is made.
 
 use crate::args::Target;
+use crate::ladder::Rules;
 use crate::one::back_up;
 use crate::place::Place;
 use async_trait::async_trait;
@@ -109,10 +110,19 @@ impl Bench {
 
     async fn run_on(&self, store: Arc<dyn Store>) -> Result<DatabaseBackup, StepError> {
         let url = format!("sqlite:{}", self.folder.path().join("a.db").display());
-        let target =
-            Target { name: "main".parse().unwrap(), url: Secret::new(url), input: "test".to_owned() };
+        let target = Target {
+            name: "main".parse().unwrap(),
+            url: Secret::new(url),
+            input: "test".to_owned(),
+            options: Default::default(),
+        };
+        let rules = Rules {
+            wanted: kit_contract::config::WantedProof::Auto,
+            budget: std::time::Duration::from_secs(300),
+            required: Proof::Schema,
+        };
         let scratch = self.folder.path().join("scratch");
-        let result = back_up(&self.cx, &Place::for_test(store).unwrap(), &target, &scratch).await;
+        let result = back_up(&self.cx, &Place::for_test(store).unwrap(), &target, (&rules, &scratch)).await;
         let left = kit_core::fs::list(&scratch).unwrap().unwrap_or_default();
         assert!(left.is_empty(), "scratch copies stayed behind: {left:?}");
         result

@@ -1,11 +1,12 @@
 //! From the database into the store, whole or not at all.
 
 use crate::place::{Place, Slot};
-use crate::produce::{Pieces, Produced, produce};
+use crate::produce::{Produced, produce};
 use kit_contract::{Name, Reason};
 use kit_core::Progress;
 use kit_core::{Context, ResultExt as _, StepError};
 use kit_database::Dump;
+use kit_database::pieces::Pieces;
 use kit_store::Uploaded;
 
 /// How many pieces the producer may be ahead of the store.
@@ -19,11 +20,10 @@ pub(crate) async fn upload(
     database: &Name,
     dump: Box<dyn Dump>,
 ) -> Result<(Uploaded, Produced), StepError> {
-    let (sender, receiver) = tokio::sync::mpsc::channel(AHEAD);
+    let (sender, mut pieces) = Pieces::channel(AHEAD);
     let progress = Progress::new(cx, format!("{database}: copying"), dump.size_hint_bytes());
     // A task of its own: compression and the store overlap.
     let producer = tokio::spawn(produce(cx.clone(), dump, progress, sender));
-    let mut pieces = Pieces::new(receiver);
     let stored = place.store.create_stream(&slot.key, &mut pieces).await;
     // Lets the producer go if the store gave up early.
     drop(pieces);

@@ -6,6 +6,9 @@
     reason = "a test prepares files, damages them, and kills what it started"
 )]
 
+#[path = "it/postgres.rs"]
+mod postgres;
+
 use kit_contract::Sha256;
 use kit_contract::body::{Backup, DatabaseBackup, Proof};
 use kit_testing::{Ran, Sandbox, Signal};

@@ -3,6 +3,7 @@
 use crate::catalogue::Wanted;
 use kit_contract::{Name, Reason};
 use kit_core::{Secret, StepError};
+use kit_database::OpenOptions;
 use kit_step::ToolContext;
 
 /// The inputs.
@@ -33,6 +34,8 @@ pub(crate) struct Target {
     pub(crate) url: Secret,
     /// Where the URL came from, for messages.
     pub(crate) input: String,
+    /// With which programs it is restored.
+    pub(crate) options: OpenOptions,
 }
 
 /// What the only database is called that is known by a URL alone; as db-backup calls it.
@@ -42,7 +45,12 @@ impl Args {
     /// The databases: the one of the secret input, or those of `deploy.toml` that were asked for.
     pub(crate) fn targets(&self, cx: &ToolContext) -> Result<Vec<Target>, StepError> {
         if let Some(url) = cx.secret("database-url") {
-            return Ok(vec![Target { name: self.only()?, url, input: "database-url".to_owned() }]);
+            return Ok(vec![Target {
+                name: self.only()?,
+                url,
+                input: "database-url".to_owned(),
+                options: OpenOptions::default(),
+            }]);
         }
         let configured = &cx.config().databases;
         let unknown = self.database.iter().find(|name| !configured.iter().any(|one| one.name == **name));
@@ -64,7 +72,9 @@ impl Args {
         let target = |database: &kit_contract::config::Database| {
             let url = cx.secret_ref(&database.url)?;
             let input = format!("{} of database {}", database.url.env, database.name);
-            Ok(Target { name: database.name.clone(), url, input })
+            let tools = database.tools.as_ref().map(|folder| cx.resolve(folder));
+            let options = OpenOptions { tools, ..OpenOptions::default() };
+            Ok(Target { name: database.name.clone(), url, input, options })
         };
         configured.iter().filter(|database| asked_for(&database.name)).map(target).collect()
     }

@@ -55,7 +55,7 @@ async fn restore_one(cx: &Context, store: &dyn Store, job: &Job, id: &str) -> Re
         source,
         Progress::new(cx, format!("{}: restoring", job.name), Some(job.backup.uncompressed_bytes)),
     );
-    let beside = job.database.restore_beside(cx, &mut gunzip, id).await;
+    let beside = job.database.restore_beside(cx, &mut gunzip, job.backup.details.needs.as_ref(), id).await;
     let beside = beside.map_err(|error| why_not(job, gunzip.fault(), error))?;
     let compared = match gunzip.read() {
         None => Err(StepError::new(Reason::InternalError, "the restore ended before the backup did")),

@@ -157,6 +157,7 @@ mod tests {
             snapshot_at: jiff::Timestamp::from_second(second).unwrap(),
             verified_at: jiff::Timestamp::from_second(second).unwrap(),
             adopted: false,
+            details: Default::default(),
         };
         serde_json::to_vec(&backup).unwrap()
     }

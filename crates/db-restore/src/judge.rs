@@ -75,6 +75,7 @@ mod tests {
             snapshot_at: jiff::Timestamp::UNIX_EPOCH,
             verified_at: jiff::Timestamp::UNIX_EPOCH,
             adopted: false,
+            details: Default::default(),
         }
     }
 
@@ -93,6 +94,7 @@ mod tests {
             foreign_keys_violated: Ok(0),
             schema_sha256: Sha256::of(b"schema"),
             tables: vec![TableState { table: "orders".to_owned(), rows: 2, content_sha256: None }],
+            beyond_tables_sha256: None,
         }
     }
 

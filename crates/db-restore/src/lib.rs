@@ -145,7 +145,8 @@ async fn jobs(
         let Some(backup) = chosen.backups.iter().find(|backup| backup.database == target.name) else {
             return Err(StepError::new(Reason::InternalError, "a backup was chosen that lacks a database"));
         };
-        let database = kit_database::open_for_restore(&target.url, &target.input, cx.context()).await?;
+        let database =
+            kit_database::open_for_restore(&target.url, &target.input, target.options, cx.context()).await?;
         if database.engine() != backup.engine {
             return Err(StepError::new(
                 Reason::UsageError,

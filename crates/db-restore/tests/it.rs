@@ -9,7 +9,6 @@
 use kit_contract::Sha256;
 use kit_contract::body::{DatabaseBackup, Proof, Restore};
 use kit_core::{Context, Env, Secret};
-use kit_database::Depth;
 use kit_testing::{Ran, Sandbox};
 use serde_json::{Value, json};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -61,9 +60,9 @@ async fn back_up(
     let url = Secret::new(format!("sqlite:{}", sandbox.path().join(format!("{database}.db")).display()));
     let opened = kit_database::open(&url, "test", &cx).await.unwrap();
     let mut dump = opened.begin_dump(&cx, &sandbox.path().join("scratch")).await.unwrap();
-    let found = dump.inspect(&cx, Depth::Rows).await.unwrap();
     let mut plain = Vec::new();
     dump.reader().read_to_end(&mut plain).await.unwrap();
+    let found = dump.finish(&cx).await.unwrap().inspection;
     let packed = pack(&plain, 3);
     let key = |rest: &str| format!("shop/production/backup-{id}{part}.{rest}");
     let backup = DatabaseBackup {
@@ -83,6 +82,7 @@ async fn back_up(
         snapshot_at: snapshot_at.parse().unwrap(),
         verified_at: snapshot_at.parse().unwrap(),
         adopted: false,
+        details: Default::default(),
     };
     sandbox.write(&stored(id, &format!("{part}.sqlite.gz")), packed);
     describe(sandbox, &backup);

@@ -3,8 +3,7 @@
 use crate::{DatabaseError, Depth, Inspection, MigrationOutcome, MigrationSet, MigrationStatus};
 use async_trait::async_trait;
 use jiff::Timestamp;
-use kit_contract::Sha256;
-use kit_contract::body::{Engine, TableRows};
+use kit_contract::body::{BackupDetails, Engine, RestoreNeeds, TableRows};
 use kit_core::Context;
 use std::path::Path;
 use std::time::Duration;
@@ -18,14 +17,33 @@ pub struct ServerInfo {
 }
 
 /// What a finished dump holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct DumpReport {
-    /// Rows per table in the dump, sorted by name.
-    pub tables: Vec<TableRows>,
-    /// Digest of the schema in normal form.
-    pub schema_sha256: Sha256,
+    /// The content, at [`Depth::Content`].
+    pub inspection: Inspection,
     /// How many bytes the reader gave.
     pub uncompressed_bytes: u64,
+    /// The dump without its rows, where the engine can tell the two apart: restored by
+    /// [`Database::restore_scratch`], it proves the schema in a fraction of the time.
+    pub schema_script: Option<SchemaScript>,
+    /// What else is known.
+    pub details: BackupDetails,
+}
+
+/// A dump without its rows, in a file that has no name, so that it is gone with the process.
+#[derive(Debug)]
+pub struct SchemaScript(pub(crate) std::fs::File);
+
+impl SchemaScript {
+    /// Its text, from the beginning.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn reader(&self) -> std::io::Result<tokio::fs::File> {
+        let mut file = self.0.try_clone()?;
+        std::io::Seek::rewind(&mut file)?;
+        Ok(tokio::fs::File::from_std(file))
+    }
 }
 
 /// A restored database that stands beside the live one and waits for [`Database::swap`].
@@ -85,14 +103,18 @@ pub trait Database: Send + Sync + std::fmt::Debug {
     /// If the database cannot be read or the scratch folder cannot hold what the engine needs there.
     async fn begin_dump(&self, cx: &Context, scratch: &Path) -> Result<Box<dyn Dump>, DatabaseError>;
 
-    /// Restores a dump into a scratch database that is gone when the result is dropped.
+    /// Restores a dump into a scratch database, which [`Scratch::close`] removes. `needs` is what the dump
+    /// asks of a server, as its metadata has it.
     ///
     /// # Errors
-    /// [`DatabaseError::Truncated`] if the dump is not whole; else why it cannot be restored.
+    /// [`DatabaseError::Truncated`] if the dump is not whole, [`DatabaseError::Damaged`] if it cannot be
+    /// restored, [`DatabaseError::Unavailable`] if the scratch place cannot take it, which says nothing about
+    /// the dump; else why it was not tried.
     async fn restore_scratch(
         &self,
         cx: &Context,
         reader: &mut (dyn AsyncRead + Send + Unpin),
+        needs: Option<&RestoreNeeds>,
         scratch: &Path,
     ) -> Result<Box<dyn Scratch>, DatabaseError>;
 
@@ -105,6 +127,7 @@ pub trait Database: Send + Sync + std::fmt::Debug {
         &self,
         cx: &Context,
         reader: &mut (dyn AsyncRead + Send + Unpin),
+        needs: Option<&RestoreNeeds>,
         id: &str,
     ) -> Result<Beside, DatabaseError>;
 
@@ -123,7 +146,7 @@ pub trait Database: Send + Sync + std::fmt::Debug {
     /// swap that died half-way is finished by the next one.
     ///
     /// Programs that use the database must be stopped first. SQLite shows its idle users only in WAL
-    /// mode; others would go on with the file that is kept.
+    /// mode; others would go on with the file that is kept. PostgreSQL ends the connections of others.
     ///
     /// # Errors
     /// [`DatabaseError::Busy`] if somebody uses the live database; any error but
@@ -175,12 +198,6 @@ pub trait Dump: Send {
     /// The bytes of the dump.
     fn reader(&mut self) -> &mut (dyn AsyncRead + Send + Unpin);
 
-    /// Examines the snapshot that is being dumped, not the live database.
-    ///
-    /// # Errors
-    /// If the snapshot cannot be read at all.
-    async fn inspect(&self, cx: &Context, depth: Depth) -> Result<Inspection, DatabaseError>;
-
     /// To be called after the reader's end: proves that the dump was whole.
     ///
     /// # Errors
@@ -199,4 +216,10 @@ pub trait Scratch: Send + Sync {
     /// # Errors
     /// If it cannot be read at all; damage that was found is part of the answer.
     async fn inspect(&self, cx: &Context, depth: Depth) -> Result<Inspection, DatabaseError>;
+
+    /// Removes it. Dropping it does so too, as far as that is possible without waiting.
+    ///
+    /// # Errors
+    /// If something stays behind; the message names it.
+    async fn close(self: Box<Self>, cx: &Context) -> Result<(), DatabaseError>;
 }

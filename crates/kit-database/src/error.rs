@@ -3,6 +3,7 @@
 use kit_contract::Reason;
 use kit_core::fs::FsError;
 use kit_core::{Cause, StepError};
+use kit_exec::ExecError;
 
 /// What the engine said, on one line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,6 +23,12 @@ impl From<&sqlx::Error> for EngineError {
             None => (error.to_string(), None),
         };
         Self { text: kit_core::sanitise(&text).into(), code }
+    }
+}
+
+impl From<FsError> for EngineError {
+    fn from(error: FsError) -> Self {
+        Self { text: kit_core::sanitise(&format!("{error}: {}", error.source)).into(), code: None }
     }
 }
 
@@ -130,8 +137,23 @@ pub enum DatabaseError {
         state: String,
         /// Why the undoing failed.
         #[source]
-        source: FsError,
+        source: EngineError,
     },
+    /// No program does, or the scratch place cannot: nothing is known about the dump itself.
+    #[error("the restore cannot be tried: {what}")]
+    Unavailable {
+        /// What is missing.
+        what: String,
+    },
+    /// A program that the engine needs is missing or does not fit.
+    #[error("{problem}")]
+    Tool {
+        /// What is missing.
+        problem: String,
+    },
+    /// A program of the engine failed where nothing more can be said about it.
+    #[error(transparent)]
+    Program(#[from] ExecError),
     /// The folder of migrations cannot be used.
     #[error("the migrations in {folder} cannot be used: {problem}")]
     Migrations {
@@ -207,6 +229,9 @@ impl DatabaseError {
             Self::Dump { .. } | Self::Transfer { .. } => Reason::DumpFailed,
             Self::Truncated { .. } => Reason::BackupTruncated,
             Self::Damaged { .. } => Reason::BackupMismatch,
+            Self::Unavailable { .. } => Reason::ProofUnavailable,
+            Self::Tool { .. } => Reason::ToolMissing,
+            Self::Program(error) => error.reason(),
             Self::Drifted { .. } => Reason::MigrationDrifted,
             Self::Dirty { .. } => Reason::MigrationDirty,
             Self::MigrationFailed { .. } => Reason::MigrationFailed,
@@ -221,13 +246,22 @@ impl DatabaseError {
 
     fn hints(&self) -> Vec<&'static str> {
         match self {
-            Self::Url { .. } => {
-                vec!["a SQLite database is sqlite:<path>, for example sqlite:/srv/shop/shop.db"]
-            }
+            Self::Url { .. } => vec![
+                "a SQLite database is sqlite:<path>, for example sqlite:/srv/shop/shop.db",
+                "a PostgreSQL database is postgres://<user>:<password>@<host>/<database>",
+            ],
+            Self::Tool { .. } => vec![
+                "install the client of the server's version: `apt-get install postgresql-client-<version>` on \
+                 Debian, or name its folder with `tools` in [[databases]]",
+            ],
+            Self::Unavailable { .. } => vec![
+                "give a scratch server that has what is missing (scratch_url in [[databases]]), or ask for less \
+                 proof",
+            ],
             Self::Missing { .. } => vec!["a missing database is never created by deploy-kit; check the path"],
             Self::Busy { .. } => vec!["stop what uses the database, or try again when it is quiet"],
             Self::Truncated { .. } => vec!["nothing of it may be used; run the step again"],
-            Self::Stuck { .. } => vec!["rename the files by hand as the message says before anything starts"],
+            Self::Stuck { .. } => vec!["put it right by hand, as the message says, before anything starts"],
             Self::Drifted { list, .. } if list.contains("line ends") => {
                 vec!["put `*.sql text eol=lf` into .gitattributes, so that every checkout has the same bytes"]
             }
@@ -254,6 +288,7 @@ impl From<DatabaseError> for StepError {
             step = step.hint(hint);
         }
         match error {
+            DatabaseError::Program(error) => Self::from(error),
             DatabaseError::Unreachable { source, .. }
             | DatabaseError::Dump { source, .. }
             | DatabaseError::Damaged { source, .. }

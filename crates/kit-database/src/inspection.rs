@@ -36,6 +36,9 @@ pub struct Inspection {
     pub schema_sha256: Sha256,
     /// The tables, sorted by name.
     pub tables: Vec<TableState>,
+    /// Digest of what is data and lies in no table: positions of sequences, large objects. Only at
+    /// [`Depth::Content`], and only where the engine has such things.
+    pub beyond_tables_sha256: Option<Sha256>,
 }
 
 impl Inspection {
@@ -84,6 +87,9 @@ pub enum Difference {
     /// The content was examined on one side only, so nothing is known.
     #[error("the content of table {0:?} was examined on one side only")]
     ContentUnknown(String),
+    /// Sequences stand elsewhere, or large objects differ.
+    #[error("sequences stand elsewhere than in the source, or large objects differ")]
+    BeyondTables,
     /// Foreign keys are violated differently.
     #[error("foreign keys: {restored} in the restored database instead of {source_state}")]
     ForeignKeys {
@@ -108,6 +114,12 @@ pub fn compare(source: &Inspection, restored: &Inspection) -> Vec<Difference> {
         found.push(Difference::Schema);
     }
     compare_tables(source, restored, &mut found);
+    // At different depths there is nothing to compare; the tables say so then.
+    if let (Some(one), Some(two)) = (&source.beyond_tables_sha256, &restored.beyond_tables_sha256)
+        && one != two
+    {
+        found.push(Difference::BeyondTables);
+    }
     if source.foreign_keys_violated != restored.foreign_keys_violated {
         found.push(Difference::ForeignKeys {
             source_state: foreign_keys(&source.foreign_keys_violated),
@@ -167,6 +179,7 @@ mod tests {
                     content_sha256: content.clone(),
                 })
                 .collect(),
+            beyond_tables_sha256: digest("42, true"),
         }
     }
 
@@ -187,6 +200,7 @@ mod tests {
         restored.schema_sha256 = Sha256::of(b"other");
         restored.integrity = Err("row 3 missing from index i".to_owned());
         restored.foreign_keys_violated = Ok(1);
+        restored.beyond_tables_sha256 = digest("1, false");
         let texts: Vec<String> = compare(&source, &restored).iter().map(ToString::to_string).collect();
         assert_eq!(
             texts,
@@ -198,6 +212,7 @@ mod tests {
                 "table \"c\" has 83 rows instead of 84",
                 "the content of table \"d\" was examined on one side only",
                 "table \"e\" is only in the restored database",
+                "sequences stand elsewhere than in the source, or large objects differ",
                 "foreign keys: 1 rows that violate one in the restored database instead of 0 rows that violate one",
             ]
         );

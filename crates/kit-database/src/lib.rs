@@ -4,7 +4,7 @@
 //! one, swapped, and migrated. What a dump holds and what came back from it are both described by an
 //! [`Inspection`]; [`compare`] is the pure function that says how the two differ.
 //!
-//! Built in: SQLite. PostgreSQL and MariaDB/MySQL have their place in [`open()`] and in the trait.
+//! Built in: SQLite and PostgreSQL. MariaDB/MySQL has its place in [`open()`] and in the trait.
 #![warn(missing_docs)]
 
 mod database;
@@ -13,12 +13,15 @@ pub mod gunzip;
 mod inspection;
 mod migration;
 mod open;
+pub mod pieces;
+mod postgres;
+mod rows;
 mod sqlite;
 
-pub use database::{Beside, Database, Dump, DumpReport, Scratch, ServerInfo, Swapped};
+pub use database::{Beside, Database, Dump, DumpReport, SchemaScript, Scratch, ServerInfo, Swapped};
 pub use error::{DatabaseError, EngineError};
 pub use inspection::{Depth, Difference, Inspection, TableState, compare};
 pub use migration::{
     Drift, DriftKind, MigrationFile, MigrationOutcome, MigrationSet, MigrationStatus, RecordedMigration,
 };
-pub use open::{open, open_for_restore};
+pub use open::{OpenOptions, ScratchPlace, open, open_for_restore};

@@ -1,14 +1,49 @@
 //! From a URL to a database.
 
+use crate::postgres::PostgresDatabase;
 use crate::sqlite::SqliteDatabase;
 use crate::{Database, DatabaseError};
 use kit_core::{Context, Secret};
+use std::path::PathBuf;
 
 /// Schemes that are known, and whether this version can use them.
-const SCHEMES: &[(&str, bool)] =
-    &[("sqlite", true), ("postgres", false), ("postgresql", false), ("mysql", false), ("mariadb", false)];
+const SCHEMES: &[(&str, Kind)] = &[
+    ("sqlite", Kind::Sqlite),
+    ("postgres", Kind::Postgres),
+    ("postgresql", Kind::Postgres),
+    ("mysql", Kind::NotYet),
+    ("mariadb", Kind::NotYet),
+];
 
-/// Opens the database behind `url`, which must exist. Nothing is asked of it yet.
+#[derive(Clone, Copy)]
+enum Kind {
+    Sqlite,
+    Postgres,
+    NotYet,
+}
+
+/// Where restores are tried.
+#[derive(Clone, Debug, Default)]
+pub enum ScratchPlace {
+    /// A server of our own, from the server programs that are installed here.
+    #[default]
+    Auto,
+    /// Another database on the server of the live one.
+    Beside,
+    /// A server that this URL names; the database in it must exist, and is only passed through.
+    Server(Secret),
+}
+
+/// What else to know of a database.
+#[derive(Clone, Debug, Default)]
+pub struct OpenOptions {
+    /// Where restores are tried; SQLite needs only a folder.
+    pub scratch: ScratchPlace,
+    /// Folder of the engine's own programs (`pg_dump`); without this, those that are installed.
+    pub tools: Option<PathBuf>,
+}
+
+/// Opens the database behind `url`, which must exist. Nothing is asked of a server yet.
 ///
 /// `input` says where the URL came from (`DATABASE_URL of database shop`); errors name it instead of
 /// the URL, which may hold a password.
@@ -16,24 +51,37 @@ const SCHEMES: &[(&str, bool)] =
 /// # Errors
 /// [`DatabaseError::Url`] if the URL cannot be used, [`DatabaseError::Missing`] if nothing is there.
 pub async fn open(url: &Secret, input: &str, cx: &Context) -> Result<Box<dyn Database>, DatabaseError> {
-    let database = parse(url, input, cx)?;
-    database.must_exist()?;
-    Ok(Box::new(database))
+    match parse(url, input, OpenOptions::default(), cx)? {
+        Parsed::Sqlite(database) => {
+            database.must_exist()?;
+            Ok(Box::new(database))
+        }
+        Parsed::Postgres(database) => Ok(Box::new(database)),
+    }
 }
 
-/// Like [`open`], for restoring: the database may be lost or damaged.
+/// Like [`open`], for backups and restores: the database may be lost or damaged.
 ///
 /// # Errors
 /// [`DatabaseError::Url`] if the URL cannot be used.
 pub async fn open_for_restore(
     url: &Secret,
     input: &str,
+    options: OpenOptions,
     cx: &Context,
 ) -> Result<Box<dyn Database>, DatabaseError> {
-    Ok(Box::new(parse(url, input, cx)?))
+    match parse(url, input, options, cx)? {
+        Parsed::Sqlite(database) => Ok(Box::new(database)),
+        Parsed::Postgres(database) => Ok(Box::new(database)),
+    }
 }
 
-fn parse(url: &Secret, input: &str, cx: &Context) -> Result<SqliteDatabase, DatabaseError> {
+enum Parsed {
+    Sqlite(SqliteDatabase),
+    Postgres(PostgresDatabase),
+}
+
+fn parse(url: &Secret, input: &str, options: OpenOptions, cx: &Context) -> Result<Parsed, DatabaseError> {
     let text = url.expose().trim();
     let refuse = |problem: String| DatabaseError::Url { input: input.to_owned(), problem };
     let Some((scheme, rest)) = text.split_once(':') else {
@@ -41,8 +89,12 @@ fn parse(url: &Secret, input: &str, cx: &Context) -> Result<SqliteDatabase, Data
     };
     let scheme = scheme.to_ascii_lowercase();
     match SCHEMES.iter().find(|(name, _)| *name == scheme) {
-        Some((_, true)) => SqliteDatabase::parse(rest).map_err(refuse),
-        Some((name, false)) => {
+        Some((_, Kind::Sqlite)) => SqliteDatabase::parse(rest).map(Parsed::Sqlite).map_err(refuse),
+        Some((_, Kind::Postgres)) => {
+            cx.redactor.learn_url(text);
+            PostgresDatabase::parse(text, options, cx).map(Parsed::Postgres).map_err(refuse)
+        }
+        Some((name, Kind::NotYet)) => {
             cx.redactor.learn_url(text);
             Err(refuse(format!("has the scheme {name}, which is not built into this version yet")))
         }
@@ -85,10 +137,7 @@ mod tests {
             ("hunter2:hunter2@db", "from $SHOP_URL has an unknown scheme; known are"),
             ("sqlit:///hunter2", "has an unknown scheme, perhaps sqlite was meant; known are"),
             ("postgress://u:hunter2@db/x", "perhaps postgres was meant"),
-            (
-                "postgres://u:hunter2@db/x",
-                "has the scheme postgres, which is not built into this version yet",
-            ),
+            ("postgres://u:hunter2@db/x?hunter2", "has a parameter that is not known"),
             ("MySQL://u:hunter2@db/x", "has the scheme mysql, which is not built into this version yet"),
             ("sqlite:", "names no file"),
             ("sqlite://", "names no file"),
@@ -113,7 +162,7 @@ mod tests {
             let error = open(&Secret::new(url.clone()), "url", &cx).await.map(|_| ()).unwrap_err();
             assert_eq!(error.reason(), Reason::DatabaseUnreachable);
             assert!(error.to_string().starts_with("no such database file: "), "{error}");
-            assert!(open_for_restore(&Secret::new(url), "url", &cx).await.is_ok());
+            assert!(open_for_restore(&Secret::new(url), "url", OpenOptions::default(), &cx).await.is_ok());
         }
         assert!(!path.exists());
     }

@@ -6,7 +6,8 @@
 //! - [`artifact`] is one as a step would have left it;
 //! - [`FakeRouter`] moves traffic, or fails to, behind the program `fake-router`;
 //! - [`s3::Server`] is a real S3 server, and [`s3::Proxy`] stands before it and does what networks do;
-//! - [`http::Server`] answers what the test scripted and fails the test on anything else.
+//! - [`http::Server`] answers what the test scripted and fails the test on anything else;
+//! - [`postgres::Server`] is a real database server, on a port of its own.
 //!
 //! The binary `rehearse` is a step whose every way to end can be chosen; `tests/frame` proves the frame
 //! with it.
@@ -23,8 +24,11 @@
 )]
 
 mod artifacts;
+mod database;
+mod disk;
 pub mod git;
 pub mod http;
+pub mod postgres;
 mod process;
 mod router;
 pub mod runner;
@@ -33,6 +37,7 @@ mod sandbox;
 mod snapshot;
 
 pub use artifacts::{artifact, deployment};
+pub use disk::SmallDisk;
 pub use process::{Ran, Started, signal};
 pub use router::FakeRouter;
 pub use rustix::process::Signal;

@@ -139,6 +139,7 @@ mod tests {
             snapshot_at: at(0),
             verified_at: at(5),
             adopted: false,
+            details: Default::default(),
         }
     }
 

@@ -76,6 +76,7 @@ fn proved(database: &str) -> DatabaseBackup {
         snapshot_at: jiff::Timestamp::now(),
         verified_at: jiff::Timestamp::now(),
         adopted: false,
+        details: Default::default(),
     }
 }
 

@@ -9,6 +9,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "its output is for the person who runs it")]
 
 mod assemble;
+mod bench;
 mod demo;
 mod error;
 mod generate;
@@ -41,6 +42,8 @@ enum Command {
     Demo(demo::Args),
     /// Make the commit that a release tag points at, from a source commit and the programs
     Assemble(assemble::Args),
+    /// Measure against what users run today, in one run, as ratios
+    Bench(bench::Args),
     /// Write the schemas and reference pages that the product renders of itself
     Generate(generate::Args),
 }
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Command::Tidy => report(tidy::run(&workspace)),
         Command::Demo(args) => report(demo::run(&workspace, &args)),
         Command::Assemble(args) => report(assemble::run(&workspace, &args)),
+        Command::Bench(args) => report(bench::run(&workspace, &args)),
         Command::Generate(args) => report(generate::run(&workspace, args)),
     };
     if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -62,6 +62,72 @@ pub struct TableRows {
     pub rows: u64,
 }
 
+/// An extension of a database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Extension {
+    /// Its name.
+    pub name: String,
+    /// Its version in the database that was backed up.
+    pub version: String,
+}
+
+/// What a server must have for a backup to be restored there. Known for PostgreSQL.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RestoreNeeds {
+    /// Major version of the server that was backed up.
+    pub server_major: u32,
+    /// Encoding of the database.
+    pub encoding: String,
+    /// Its collation.
+    pub collate: String,
+    /// Its character classes.
+    pub ctype: String,
+    /// Its locale, if ICU provides it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub icu_locale: Option<String>,
+    /// Roles of the server, some of which own things or have rights.
+    pub roles: Vec<String>,
+    /// Extensions of the database.
+    pub extensions: Vec<Extension>,
+}
+
+/// What else is known of a backup. All of it is optional: other engines and older versions do not say it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct BackupDetails {
+    /// The program that dumped, with its version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
+    /// Where the database's log stood when the content was fixed: LSN, or binary log and position, or GTID.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_position: Option<String>,
+    /// A named restore point that was written into the log just before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restore_point: Option<String>,
+    /// Why no higher level of proof was reached, if one was wanted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proof_limit: Option<String>,
+    /// What a server must have to take it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub needs: Option<RestoreNeeds>,
+    /// Size in percent of the newest earlier backup of this database.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub percent_of_previous: Option<u64>,
+    /// How long dumping and storing took, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dump_ms: Option<u64>,
+    /// How long proving took, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proof_ms: Option<u64>,
+}
+
+impl BackupDetails {
+    /// True if nothing else is known.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// The backup of one database. Also the metadata object in the store, which is written last: without
 /// it there is no backup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -99,6 +165,9 @@ pub struct DatabaseBackup {
     /// True if an earlier run of this deployment made it, and this run proved it again.
     #[serde(default)]
     pub adopted: bool,
+    /// What else is known.
+    #[serde(default, skip_serializing_if = "BackupDetails::is_empty")]
+    pub details: BackupDetails,
 }
 
 /// Backups and the level of proof reached.

@@ -13,7 +13,7 @@ mod rollback;
 mod rollout;
 mod smoke;
 
-pub use backup::{Backup, DatabaseBackup, Engine, Proof, TableRows};
+pub use backup::{Backup, BackupDetails, DatabaseBackup, Engine, Extension, Proof, RestoreNeeds, TableRows};
 pub use begin::Begin;
 pub use deployment::{Commit, Deployment, DeploymentKind, ServiceVersion};
 pub use gate::{ArmCounts, Certificate, Gate, GateVerdict, ServiceVerdict};

@@ -95,14 +95,35 @@ pub enum MigrationTool {
     Sql,
 }
 
+/// Where the restore of a backup is tried, unless a server is named.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ScratchKind {
+    /// On a throw-away server, from the server programs that are installed where the step runs. SQLite needs
+    /// none.
+    #[default]
+    Cluster,
+    /// In another database on the server of the live one, which has to bear the load.
+    Beside,
+}
+
 /// One database.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Database {
     /// Its name.
     pub name: Name,
-    /// Where its connection URL is found. The scheme chooses the engine: `sqlite:`.
+    /// Where its connection URL is found. The scheme chooses the engine: `sqlite:`, `postgres:`.
     pub url: SecretRef,
+    /// Where the restore of its backups is tried.
+    #[serde(default)]
+    pub scratch: ScratchKind,
+    /// Where the URL of a server is found on which restores are tried; wins over `scratch`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scratch_url: Option<SecretRef>,
+    /// Folder of the engine's own programs (`pg_dump`, `psql`); absent: those that are installed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tools: Option<String>,
     /// Folder of its migrations, relative to `deploy.toml`. Absent: it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub migrations: Option<String>,

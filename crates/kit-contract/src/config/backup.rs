@@ -29,10 +29,45 @@ impl RequiredProof {
     }
 }
 
+/// How far a backup is to be proved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WantedProof {
+    /// `full` where that fits `proof_budget` and can be tried here, else as far as possible; never less than
+    /// `required_proof`.
+    #[default]
+    Auto,
+    /// Checked while it is written, and no more.
+    Stream,
+    /// Read back from the store and compared.
+    Remote,
+    /// Its schema restored and compared; the rows counted.
+    Schema,
+    /// All of it restored and compared.
+    Full,
+}
+
+impl WantedProof {
+    /// The level, unless it is to be chosen.
+    pub const fn level(self) -> Option<crate::body::Proof> {
+        match self {
+            Self::Auto => None,
+            Self::Stream => Some(crate::body::Proof::Stream),
+            Self::Remote => Some(crate::body::Proof::Remote),
+            Self::Schema => Some(crate::body::Proof::Schema),
+            Self::Full => Some(crate::body::Proof::Full),
+        }
+    }
+}
+
 /// How backups are made and proved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Backup {
+    /// How far `db-backup` proves a backup.
+    pub proof: WantedProof,
+    /// How long a full proof may take; `auto` goes for less if it would take longer.
+    pub proof_budget: Span,
     /// What `migrate` asks of a backup.
     pub required_proof: RequiredProof,
     /// How old a backup may be when `migrate` starts, counted from the moment its content was fixed.
@@ -41,6 +76,11 @@ pub struct Backup {
 
 impl Default for Backup {
     fn default() -> Self {
-        Self { required_proof: RequiredProof::Schema, max_age: Span::from_secs(60 * 60) }
+        Self {
+            proof: WantedProof::Auto,
+            proof_budget: Span::from_secs(5 * 60),
+            required_proof: RequiredProof::Schema,
+            max_age: Span::from_secs(60 * 60),
+        }
     }
 }

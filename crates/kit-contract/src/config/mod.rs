@@ -20,8 +20,8 @@ mod traffic;
 mod tree;
 
 pub use address::{HeaderValue, Headers};
-pub use app::{Database, MigrationTool, Prereleases, Release, Rollback, Service};
-pub use backup::{Backup, RequiredProof};
+pub use app::{Database, MigrationTool, Prereleases, Release, Rollback, ScratchKind, Service};
+pub use backup::{Backup, RequiredProof, WantedProof};
 pub use channel::{Channel, ChannelKind, Event};
 pub use error::{ConfigError, nearest};
 pub use gate::{Gate, InconclusiveAction, ProbeTarget, ServiceProbe, Stage};
@@ -142,7 +142,10 @@ impl Config {
 
     /// Every secret that the file names, once each, in the order in which a reader meets them.
     pub fn secret_refs(&self) -> Vec<&SecretRef> {
-        let databases = self.databases.iter().map(|database| &database.url);
+        let databases = self
+            .databases
+            .iter()
+            .flat_map(|database| std::iter::once(&database.url).chain(&database.scratch_url));
         let channels =
             self.channels.iter().flat_map(|channel| channel.url.iter().chain(channel.signing_secret.iter()));
         let mut references: Vec<&SecretRef> = Vec::new();

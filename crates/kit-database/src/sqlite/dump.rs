@@ -6,14 +6,14 @@
 use super::SqliteDatabase;
 use super::connect::{self, Access, Doing};
 use super::inspect::{self, NO_WAIT};
-use crate::{DatabaseError, Depth, Dump, DumpReport, EngineError, Inspection};
+use crate::{DatabaseError, Depth, Dump, DumpReport, EngineError};
 use async_trait::async_trait;
 use jiff::Timestamp;
+use kit_contract::body::BackupDetails;
 use kit_core::Context;
 use kit_core::fs::FsError;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::OnceLock;
 use std::task::{Context as TaskContext, Poll, ready};
 use tokio::fs::File;
 use tokio::io::{AsyncRead, ReadBuf};
@@ -28,7 +28,6 @@ pub(super) struct SqliteDump {
     copy: PathBuf,
     size_bytes: u64,
     reader: CountingReader,
-    inspected: OnceLock<Inspection>,
     /// Holds the copy; last, so that the file is closed before the folder goes.
     _folder: tempfile::TempDir,
 }
@@ -99,16 +98,7 @@ pub(super) async fn begin(
     file.set_max_buf_size(READ_BYTES);
     let size_bytes = file.metadata().await.map_err(transfer)?.len();
     let reader = CountingReader { file, read_bytes: 0, ended: false };
-    Ok(SqliteDump {
-        display,
-        version,
-        snapshot_at,
-        copy,
-        size_bytes,
-        reader,
-        inspected: OnceLock::new(),
-        _folder: folder,
-    })
+    Ok(SqliteDump { display, version, snapshot_at, copy, size_bytes, reader, _folder: folder })
 }
 
 #[async_trait]
@@ -129,33 +119,25 @@ impl Dump for SqliteDump {
         &mut self.reader
     }
 
-    async fn inspect(&self, cx: &Context, depth: Depth) -> Result<Inspection, DatabaseError> {
-        let display = format!("the copy of {}", self.display);
-        let doing = Doing { action: "read", database: &display, waited: NO_WAIT };
-        let inspection = inspect::inspect_file(&self.copy, Access::Immutable, depth, cx, doing).await?;
-        // The first one is as good as any later one: nobody writes to the copy.
-        let _ = self.inspected.set(inspection.clone());
-        Ok(inspection)
-    }
-
     async fn finish(self: Box<Self>, cx: &Context) -> Result<DumpReport, DatabaseError> {
         let CountingReader { read_bytes, ended, .. } = self.reader;
         if !ended || read_bytes != self.size_bytes {
             let problem = format!("{read_bytes} of {} bytes were read", self.size_bytes);
             return Err(DatabaseError::Truncated { database: self.display.clone(), problem });
         }
-        let inspection = match self.inspected.get() {
-            Some(inspection) => inspection.clone(),
-            None => self.inspect(cx, Depth::Rows).await?,
-        };
+        let display = format!("the copy of {}", self.display);
+        let doing = Doing { action: "read", database: &display, waited: NO_WAIT };
+        let inspection =
+            inspect::inspect_file(&self.copy, Access::Immutable, Depth::Content, cx, doing).await?;
         if let Err(text) = &inspection.integrity {
             let source = EngineError { text: text.as_str().into(), code: None };
             return Err(DatabaseError::Dump { database: self.display.clone(), source });
         }
         Ok(DumpReport {
-            tables: inspection.table_rows(),
-            schema_sha256: inspection.schema_sha256,
+            inspection,
             uncompressed_bytes: read_bytes,
+            schema_script: None,
+            details: BackupDetails::default(),
         })
     }
 }

@@ -45,7 +45,7 @@ impl Exchange<'_> {
                         self.restored.display(),
                         self.live.display()
                     ),
-                    source,
+                    source: source.into(),
                 })?;
                 Err(error.into())
             }

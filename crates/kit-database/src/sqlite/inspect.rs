@@ -86,7 +86,13 @@ async fn inspect(connection: &mut SqliteConnection, depth: Depth) -> Result<Insp
     }
     let foreign_keys_violated = foreign_keys(&mut snapshot).await?;
     snapshot.rollback().await?;
-    Ok(Inspection { integrity, foreign_keys_violated, schema_sha256, tables: states })
+    Ok(Inspection {
+        integrity,
+        foreign_keys_violated,
+        schema_sha256,
+        tables: states,
+        beyond_tables_sha256: None,
+    })
 }
 
 async fn integrity(connection: &mut SqliteConnection) -> Result<Result<(), String>, sqlx::Error> {

@@ -19,7 +19,7 @@ use crate::{
 use async_trait::async_trait;
 use connect::{Access, Doing};
 use exchange::FileMoves;
-use kit_contract::body::{Engine, TableRows};
+use kit_contract::body::{Engine, RestoreNeeds, TableRows};
 use kit_core::Context;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -148,6 +148,7 @@ impl Database for SqliteDatabase {
         &self,
         cx: &Context,
         reader: &mut (dyn AsyncRead + Send + Unpin),
+        _needs: Option<&RestoreNeeds>,
         scratch: &Path,
     ) -> Result<Box<dyn Scratch>, DatabaseError> {
         Ok(Box::new(restore::into_scratch(cx, reader, scratch, &self.display()).await?))
@@ -157,6 +158,7 @@ impl Database for SqliteDatabase {
         &self,
         cx: &Context,
         reader: &mut (dyn AsyncRead + Send + Unpin),
+        _needs: Option<&RestoreNeeds>,
         id: &str,
     ) -> Result<Beside, DatabaseError> {
         let path = self.sibling("restore", id)?;

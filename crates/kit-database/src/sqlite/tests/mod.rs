@@ -59,7 +59,7 @@ impl Place {
 
     pub(super) async fn restored(&self, dump: &[u8], depth: Depth) -> Result<Inspection, DatabaseError> {
         let mut reader = dump;
-        let scratch = self.database().restore_scratch(&self.cx, &mut reader, &self.scratch()).await?;
+        let scratch = self.database().restore_scratch(&self.cx, &mut reader, None, &self.scratch()).await?;
         scratch.inspect(&self.cx, depth).await
     }
 

@@ -14,7 +14,7 @@ async fn ready(sql: &str) -> (Place, Beside) {
     let place = Place::with(sql).await;
     let dump = place.dump().await;
     place.sql("UPDATE t SET a = 2").await;
-    let beside = place.database().restore_beside(&place.cx, &mut &dump[..], "r1").await.unwrap();
+    let beside = place.database().restore_beside(&place.cx, &mut &dump[..], None, "r1").await.unwrap();
     assert!(beside.name.ends_with("shop.db.restore-r1"), "{beside:?}");
     (place, beside)
 }
@@ -42,7 +42,8 @@ async fn a_swap_keeps_the_one_before_and_what_a_dump_does_not_carry() {
         let mode = std::fs::metadata(&place.path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode, 0o640);
 
-        let again = place.database().restore_beside(&place.cx, &mut &place.dump().await[..], "r1").await;
+        let again =
+            place.database().restore_beside(&place.cx, &mut &place.dump().await[..], None, "r1").await;
         let error = place.database().swap(&place.cx, &again.unwrap()).await.unwrap_err();
         assert!(error.to_string().contains("is never replaced"), "{error}");
         place.database().discard(&place.cx, &beside).await.unwrap();

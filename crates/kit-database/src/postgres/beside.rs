@@ -1,0 +1,181 @@
+//! Restores beside the live database: another database on the same server.
+
+use super::connect::{self, Doing, Session};
+use super::ident::{literal, quote};
+use super::{PostgresDatabase, restore, scratch};
+use crate::{Beside, DatabaseError};
+use kit_contract::body::RestoreNeeds;
+use kit_core::Context;
+use sqlx::postgres::PgConnection;
+use tokio::io::AsyncRead;
+
+/// Longer names are cut by the server (NAMEDATALEN).
+const NAME_BYTES: usize = 63;
+/// Databases that every server has; one to talk through while others are renamed.
+const MAINTENANCE: [&str; 2] = ["postgres", "template1"];
+
+/// The name under which something of the live database is kept: `shop_restore_1763712000-abc1234`.
+pub(super) fn sibling(live: &str, role: &str, id: &str) -> String {
+    let tail = format!("_{role}_{id}");
+    let mut head = live.to_owned();
+    while head.len() + tail.len() > NAME_BYTES && head.pop().is_some() {}
+    format!("{head}{tail}")
+}
+
+/// A connection to the server that uses neither of the two databases.
+pub(super) async fn maintenance(
+    database: &PostgresDatabase,
+    cx: &Context,
+    doing: Doing<'_>,
+) -> Result<PgConnection, DatabaseError> {
+    let mut last = None;
+    for name in MAINTENANCE.into_iter().filter(|name| *name != database.address.database) {
+        match connect::open(&database.address.with_database(name), Session::Reading, cx, doing).await {
+            Ok(connection) => return Ok(connection),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| doing.cancelled(cx)))
+}
+
+pub(super) async fn restore(
+    database: &PostgresDatabase,
+    cx: &Context,
+    reader: &mut (dyn AsyncRead + Send + Unpin),
+    needs: Option<&RestoreNeeds>,
+    id: &str,
+) -> Result<Beside, DatabaseError> {
+    let Some(needs) = needs else {
+        return Err(DatabaseError::Refused {
+            problem:
+                "the backup does not say what it needs of a server, so it cannot be restored by this version"
+                    .to_owned(),
+        });
+    };
+    let name = sibling(&database.address.database, "restore", id);
+    let display = database.address.display();
+    let doing =
+        Doing { action: "use the server of", database: &display, unfinished: "the dump was restored" };
+    let mut connection = maintenance(database, cx, doing).await?;
+    scratch::prepare(&mut connection, cx, doing, needs, &name).await?;
+    let beside = Beside { name: name.clone(), id: id.to_owned() };
+    let clients = scratch::clients_for(database, cx, needs).await?;
+    let restoring = Doing { action: "restore into", database: &name, ..doing };
+    let restored =
+        restore::run(cx, &database.address.with_database(&name), &clients, reader, restoring).await;
+    let restored = match restored {
+        Ok(()) => doing.run(cx, take_over(&mut connection, &database.address.database, &name)).await,
+        Err(error) => Err(error),
+    };
+    connect::close(connection).await;
+    if let Err(error) = restored {
+        // The first error is the one to report; what stays is replaced by the next run.
+        if let Err(left) = discard(database, cx, &beside).await {
+            cx.out.say(&format!("warning: {}", kit_core::StepError::from(left).chain()));
+        }
+        return Err(error);
+    }
+    Ok(beside)
+}
+
+/// Removes it, also when the step is cancelled.
+pub(super) async fn discard(
+    database: &PostgresDatabase,
+    cx: &Context,
+    beside: &Beside,
+) -> Result<(), DatabaseError> {
+    let via = MAINTENANCE.into_iter().find(|name| *name != database.address.database).unwrap_or("postgres");
+    scratch::drop_database(&database.address.with_database(via), &beside.name, cx).await
+}
+
+/// Gives the restored database what a dump of one database does not carry: owner, limits, settings of the
+/// database and of roles in it, rights. Nothing, if the live one is lost.
+async fn take_over(connection: &mut PgConnection, live: &str, name: &str) -> Result<(), sqlx::Error> {
+    let target = quote(name);
+    let row: Option<(String, i32, i64)> = sqlx::query_as(
+        "SELECT pg_get_userbyid(datdba)::text, datconnlimit, oid::int8 FROM pg_database WHERE datname = $1",
+    )
+    .bind(live)
+    .persistent(false)
+    .fetch_optional(&mut *connection)
+    .await?;
+    let Some((owner, limit, oid)) = row else { return Ok(()) };
+    let mut statements = vec![
+        format!("ALTER DATABASE {target} OWNER TO {}", quote(&owner)),
+        format!("ALTER DATABASE {target} CONNECTION LIMIT {limit}"),
+    ];
+    let settings: Vec<(Option<String>, String)> = sqlx::query_as(
+        "SELECT CASE WHEN setrole <> 0 THEN pg_get_userbyid(setrole)::text END, unnest(setconfig)
+         FROM pg_db_role_setting WHERE setdatabase = $1::int8::oid",
+    )
+    .bind(oid)
+    .persistent(false)
+    .fetch_all(&mut *connection)
+    .await?;
+    for (role, setting) in settings {
+        let Some((key, value)) = setting.split_once('=') else { continue };
+        let whose = match role {
+            Some(role) => format!("ROLE {} IN DATABASE {target}", quote(&role)),
+            None => format!("DATABASE {target}"),
+        };
+        statements.push(format!("ALTER {whose} SET {} TO {}", quote_setting(key), setting_value(key, value)));
+    }
+    let rights: Vec<(String, String, bool)> = sqlx::query_as(
+        "SELECT CASE WHEN a.grantee = 0 THEN '' ELSE pg_get_userbyid(a.grantee)::text END, a.privilege_type::text,
+            a.is_grantable FROM pg_database d, aclexplode(d.datacl) a WHERE d.datname = $1",
+    )
+    .bind(live)
+    .persistent(false)
+    .fetch_all(&mut *connection)
+    .await?;
+    if !rights.is_empty() {
+        statements.push(format!("REVOKE ALL ON DATABASE {target} FROM PUBLIC"));
+    }
+    for (grantee, privilege, grantable) in rights {
+        let grantee = if grantee.is_empty() { "PUBLIC".to_owned() } else { quote(&grantee) };
+        let option = if grantable { " WITH GRANT OPTION" } else { "" };
+        statements.push(format!("GRANT {privilege} ON DATABASE {target} TO {grantee}{option}"));
+    }
+    for statement in statements {
+        connect::execute(connection, statement).await?;
+    }
+    Ok(())
+}
+
+/// Settings whose value is a list of names, stored as SQL already (GUC_LIST_QUOTE in guc_tables.c).
+const LISTS: &[&str] = &[
+    "search_path",
+    "temp_tablespaces",
+    "local_preload_libraries",
+    "session_preload_libraries",
+    "shared_preload_libraries",
+];
+
+fn setting_value(key: &str, value: &str) -> String {
+    match value {
+        "\"\"" if LISTS.contains(&key) => "''".to_owned(),
+        list if LISTS.contains(&key) => list.to_owned(),
+        _ => literal(value),
+    }
+}
+
+/// `work_mem`, `my.setting`: each part by itself.
+fn quote_setting(key: &str) -> String {
+    key.split('.').map(quote).collect::<Vec<_>>().join(".")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_fit_and_keep_their_id() {
+        assert_eq!(sibling("shop", "restore", "1763712000-abc1234"), "shop_restore_1763712000-abc1234");
+        let long = sibling(&"ü".repeat(31), "before", "1763712000-abc1234");
+        assert!(long.len() <= 63 && long.ends_with("_before_1763712000-abc1234"), "{long}");
+        assert_eq!(quote_setting("my.setting"), "\"my\".\"setting\"");
+        assert_eq!(setting_value("search_path", "\"a, b\", public"), "\"a, b\", public");
+        assert_eq!(setting_value("search_path", "\"\""), "''");
+        assert_eq!(setting_value("my.setting", "it's"), "'it''s'");
+    }
+}

@@ -1,0 +1,146 @@
+//! Connections: bounded in time, cancellable, and with settings that no role or database can change.
+
+use super::address::Address;
+use crate::{DatabaseError, EngineError};
+use kit_core::Context;
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _};
+use std::time::Duration;
+
+/// How long a connection may take to come about.
+const CONNECT_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long we wait for a lock while reading.
+const READ_LOCK: Duration = Duration::from_secs(30);
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Session {
+    /// Looking and copying: settings in which every value has one text, whatever role and database say.
+    Reading,
+    /// A user's own SQL: his settings, but nothing waits for a lock, or runs, longer than this.
+    Migrating { lock: Duration, statement: Duration },
+}
+
+impl Session {
+    fn settings(self) -> Vec<(&'static str, String)> {
+        let limit = |duration: Duration| duration.as_millis().to_string();
+        match self {
+            Self::Reading => vec![
+                ("lock_timeout", limit(READ_LOCK)),
+                ("statement_timeout", "0".to_owned()),
+                ("idle_in_transaction_session_timeout", "0".to_owned()),
+                ("TimeZone", "UTC".to_owned()),
+                ("DateStyle", "ISO".to_owned()),
+                ("IntervalStyle", "postgres".to_owned()),
+                // As pg_dump: rows that a policy hides are an error, never left out.
+                ("row_security", "off".to_owned()),
+                ("search_path", "pg_catalog".to_owned()),
+            ],
+            Self::Migrating { lock, statement } => {
+                vec![("lock_timeout", limit(lock)), ("statement_timeout", limit(statement))]
+            }
+        }
+    }
+}
+
+/// What was being done to which database, for errors.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Doing<'a> {
+    pub(super) action: &'static str,
+    pub(super) database: &'a str,
+    /// What is left undone if the step is cancelled.
+    pub(super) unfinished: &'static str,
+}
+
+impl Doing<'_> {
+    /// The error that people see.
+    pub(super) fn failed(&self, error: sqlx::Error) -> DatabaseError {
+        self.said(EngineError::from(error))
+    }
+
+    /// The same, with what the server said.
+    pub(super) fn said(&self, source: EngineError) -> DatabaseError {
+        let database = self.database.to_owned();
+        match (self.action, source.code.as_deref()) {
+            // 55P03 lock_not_available (postgresql.org/docs/current/errcodes-appendix.html).
+            (_, Some("55P03")) => DatabaseError::Busy {
+                database,
+                waited_ms: READ_LOCK.as_millis(),
+                refused: "nothing was done",
+            },
+            ("dump", _) => DatabaseError::Dump { database, source },
+            (action, _) => DatabaseError::Unreachable { action, database, source },
+        }
+    }
+
+    /// The step was cancelled.
+    pub(super) fn cancelled(&self, cx: &Context) -> DatabaseError {
+        DatabaseError::Cancelled { unfinished: self.unfinished, cause: cx.cancel.cause() }
+    }
+
+    /// Runs `work` unless the step is cancelled.
+    pub(super) async fn run<T>(
+        &self,
+        cx: &Context,
+        work: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, DatabaseError> {
+        match cx.cancel.unless(work).await {
+            Some(done) => done.map_err(|error| self.failed(error)),
+            None => Err(self.cancelled(cx)),
+        }
+    }
+}
+
+/// Opens a connection.
+pub(super) async fn open(
+    address: &Address,
+    session: Session,
+    cx: &Context,
+    doing: Doing<'_>,
+) -> Result<PgConnection, DatabaseError> {
+    let options = address
+        .options()
+        .application_name(super::APPLICATION)
+        .options(session.settings())
+        .statement_cache_capacity(0)
+        .disable_statement_logging();
+    let connect = cx.clock.timeout(CONNECT_LIMIT, async {
+        let mut connection = options.connect().await?;
+        // The server stops working for somebody who is gone; older ones cannot.
+        if connection.server_version_num().unwrap_or_default() >= 140_000 {
+            connection.execute("SET client_connection_check_interval = '2s'").await?;
+        }
+        Ok(connection)
+    });
+    match cx.cancel.unless(connect).await {
+        None => Err(doing.cancelled(cx)),
+        Some(Err(elapsed)) => Err(DatabaseError::NoAnswer {
+            database: doing.database.to_owned(),
+            limit_ms: elapsed.limit.as_millis(),
+        }),
+        Some(Ok(connected)) => connected.map_err(|error| doing.failed(error)),
+    }
+}
+
+/// Says good-bye; what the server answers changes nothing.
+pub(super) async fn close(connection: PgConnection) {
+    let _ = connection.close().await;
+}
+
+/// Runs SQL that returns nothing we need.
+pub(super) async fn execute(connection: &mut PgConnection, sql: String) -> Result<(), sqlx::Error> {
+    connection.execute(AssertSqlSafe(sql)).await.map(|_| ())
+}
+
+/// The version as the server shows it, `15.18`, and as a number, `150018`.
+pub(super) async fn version(connection: &mut PgConnection) -> Result<(String, u32), sqlx::Error> {
+    let (text, number): (String, String) =
+        sqlx::query_as("SELECT current_setting('server_version'), current_setting('server_version_num')")
+            .persistent(false)
+            .fetch_one(connection)
+            .await?;
+    // Distributions add their own: `15.18 (Debian 15.18-0+deb12u1)`.
+    let short = text.split_whitespace().next().unwrap_or(&text).to_owned();
+    Ok((short, number.parse().unwrap_or_default()))
+}

@@ -1,0 +1,328 @@
+//! A dump: `pg_dump` in a snapshot that we export, counted by us in the same snapshot, and read along.
+
+use super::clients::{self, Clients};
+use super::connect::{self, Doing, Session};
+use super::header;
+use super::ident::Qualified;
+use super::inspect::{self, Names};
+use super::scan::{Content, Keep, Scanner};
+use super::{PostgresDatabase, said_last};
+use crate::{DatabaseError, Dump, DumpReport, EngineError, SchemaScript, TableState};
+use async_trait::async_trait;
+use jiff::Timestamp;
+use kit_contract::Sha256;
+use kit_contract::body::BackupDetails;
+use kit_core::Context;
+use kit_core::fs::FsError;
+use kit_exec::{Command, ExecError, Running};
+use sqlx::postgres::PgConnection;
+use std::collections::BTreeMap;
+use std::io::{BufWriter, Write as _};
+use std::path::Path;
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Poll, ready};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio_util::task::AbortOnDropHandle;
+
+/// Oldest server whose catalogue we can read.
+const OLDEST_MAJOR: u32 = 12;
+/// How long `pg_dump` may wait for the lock of a table, behind a migration for example.
+const LOCK_WAIT: &str = "--lock-wait-timeout=60000";
+
+/// What was counted in the snapshot.
+struct Counted {
+    tables: BTreeMap<Qualified, u64>,
+    large_objects: Vec<String>,
+    /// Its transaction is the snapshot: `pg_dump` may not have taken it over yet when the counting is done.
+    connection: PgConnection,
+}
+
+pub(super) struct PostgresDump {
+    display: String,
+    version: String,
+    snapshot_at: Timestamp,
+    names: Names,
+    schema_sha256: Sha256,
+    details: BackupDetails,
+    reader: DumpReader,
+    counting: AbortOnDropHandle<Result<Counted, sqlx::Error>>,
+}
+
+pub(super) async fn begin(
+    database: &PostgresDatabase,
+    cx: &Context,
+    scratch: &Path,
+) -> Result<PostgresDump, DatabaseError> {
+    let display = database.address.display();
+    let doing = Doing { action: "dump", database: &display, unfinished: "the database was dumped" };
+    let schema = SchemaFile::new(scratch)?;
+    let reaching = Doing { action: "reach", ..doing };
+    let mut connection = connect::open(&database.address, Session::Reading, cx, reaching).await?;
+    let (version, number) = doing.run(cx, connect::version(&mut connection)).await?;
+    let major = number / 10_000;
+    if major < OLDEST_MAJOR {
+        return Err(DatabaseError::Refused {
+            problem: format!("{display} is PostgreSQL {version}; {OLDEST_MAJOR} and later can be backed up"),
+        });
+    }
+    let clients = clients::find(cx, database.tools.as_deref(), major).await?;
+    let restore_point = restore_point(&mut connection, cx).await;
+    let snapshot_at = cx.clock.now();
+    let found = async {
+        inspect::begin_snapshot(&mut connection).await?;
+        let snapshot: String = sqlx::query_scalar("SELECT pg_export_snapshot()")
+            .persistent(false)
+            .fetch_one(&mut connection)
+            .await?;
+        let position = log_position(&mut connection).await?;
+        let names = inspect::names(&mut connection).await?;
+        let schema_sha256 = inspect::schema(&mut connection).await?;
+        let needs = inspect::needs(&mut connection).await?;
+        Ok((snapshot, position, names, schema_sha256, needs))
+    };
+    let (snapshot, log_position, names, schema_sha256, needs) = doing.run(cx, found).await?;
+    let running = start(database, &clients, &snapshot, cx)?;
+    let tables: Vec<Qualified> = names.tables.keys().cloned().collect();
+    let counting = AbortOnDropHandle::new(tokio::spawn(count(connection, tables)));
+    let strip = header::may_differ(clients.major, major).then_some(major);
+    let details = BackupDetails {
+        client: Some(format!("pg_dump {}", clients.version)),
+        log_position: Some(log_position),
+        restore_point,
+        needs: Some(needs),
+        ..BackupDetails::default()
+    };
+    let reader = DumpReader::new(running, Scanner::new(schema), strip);
+    Ok(PostgresDump { display, version, snapshot_at, names, schema_sha256, details, reader, counting })
+}
+
+fn start(
+    database: &PostgresDatabase,
+    clients: &Clients,
+    snapshot: &str,
+    cx: &Context,
+) -> Result<Running, ExecError> {
+    let command = Command::new(clients.program("pg_dump"))
+        .args(["--format=plain", "--no-password", LOCK_WAIT])
+        .arg(format!("--snapshot={snapshot}"));
+    database.address.give_to(command).spawn_reading(cx)
+}
+
+/// A named point in the log to which a physical restore can go. `None` where we may not write one.
+async fn restore_point(connection: &mut PgConnection, cx: &Context) -> Option<String> {
+    let name = format!("deploy-kit-{}", cx.clock.now().as_second());
+    let sql = "SELECT CASE WHEN has_function_privilege('pg_create_restore_point(text)', 'execute')
+        AND NOT pg_is_in_recovery() AND current_setting('wal_level') <> 'minimal'
+        THEN pg_create_restore_point($1)::text END";
+    let written: Result<Option<String>, _> =
+        sqlx::query_scalar(sql).bind(&name).persistent(false).fetch_one(connection).await;
+    written.ok().flatten().map(|_| name)
+}
+
+/// Where the write-ahead log stands.
+async fn log_position(connection: &mut PgConnection) -> Result<String, sqlx::Error> {
+    let sql = "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END::text";
+    let position: Option<String> = sqlx::query_scalar(sql).persistent(false).fetch_one(connection).await?;
+    Ok(position.unwrap_or_default())
+}
+
+/// Counts in the snapshot of this connection.
+async fn count(mut connection: PgConnection, names: Vec<Qualified>) -> Result<Counted, sqlx::Error> {
+    let mut tables = BTreeMap::new();
+    for table in names {
+        let rows = inspect::count(&mut connection, &table).await?;
+        tables.insert(table, rows);
+    }
+    let large_objects = inspect::large_objects(&mut connection).await?;
+    Ok(Counted { tables, large_objects, connection })
+}
+
+#[async_trait]
+impl Dump for PostgresDump {
+    fn snapshot_at(&self) -> Timestamp {
+        self.snapshot_at
+    }
+
+    fn engine_version(&self) -> &str {
+        &self.version
+    }
+
+    fn size_hint_bytes(&self) -> Option<u64> {
+        None
+    }
+
+    fn reader(&mut self) -> &mut (dyn AsyncRead + Send + Unpin) {
+        &mut self.reader
+    }
+
+    async fn finish(self: Box<Self>, cx: &Context) -> Result<DumpReport, DatabaseError> {
+        let Self { display, names, schema_sha256, details, reader, counting, .. } = *self;
+        let doing = Doing { action: "dump", database: &display, unfinished: "the database was dumped" };
+        let truncated = |problem| DatabaseError::Truncated { database: display.clone(), problem };
+        let DumpReader { running, scanner, ended, .. } = reader;
+        if !ended {
+            running.stop().await;
+            return Err(truncated(format!("only {} bytes of it were read", scanner.bytes())));
+        }
+        if let Err(error) = running.finish().await {
+            return Err(match error {
+                error @ ExecError::Cancelled { .. } => error.into(),
+                error => doing.said(said_last(&error)),
+            });
+        }
+        let uncompressed_bytes = scanner.bytes();
+        let (content, schema) = scanner.finish().map_err(truncated)?;
+        let counted = match cx.cancel.unless(counting).await {
+            None => return Err(doing.cancelled(cx)),
+            Some(Ok(counted)) => counted.map_err(|error| doing.failed(error))?,
+            Some(Err(error)) => {
+                return Err(doing.said(EngineError { text: error.to_string().into(), code: None }));
+            }
+        };
+        connect::close(counted.connection).await;
+        let tables = balance(&content, &counted.tables, &names).map_err(truncated)?;
+        let mut positions = content.sequences;
+        positions.retain(|sequence, _| names.sequences.contains(sequence));
+        let beyond = inspect::beyond_tables(&positions, &counted.large_objects);
+        Ok(DumpReport {
+            inspection: inspect::inspection(schema_sha256, tables, Some(beyond)),
+            uncompressed_bytes,
+            schema_script: Some(schema.finish()?),
+            details,
+        })
+    }
+}
+
+/// Compares the rows in the dump with those that the server counted in the same snapshot. Pure.
+fn balance(
+    content: &Content,
+    counted: &BTreeMap<Qualified, u64>,
+    names: &Names,
+) -> Result<Vec<TableState>, String> {
+    let mut states = Vec::new();
+    for (table, expected) in counted {
+        let Some(digest) = content.tables.get(table) else {
+            return Err(format!("table {table} is not in it"));
+        };
+        if digest.rows() != *expected {
+            return Err(format!("it has {} of the {expected} rows of table {table}", digest.rows()));
+        }
+        let content_sha256 = Some(digest.sha256());
+        states.push(TableState { table: table.to_string(), rows: digest.rows(), content_sha256 });
+    }
+    let stranger = content
+        .tables
+        .keys()
+        .find(|table| !counted.contains_key(table) && !names.of_extensions.contains(table));
+    match stranger {
+        Some(table) => Err(format!("it has rows of table {table}, which the server did not count")),
+        None => Ok(states),
+    }
+}
+
+/// Keeps the schema in a file.
+struct SchemaFile {
+    file: BufWriter<std::fs::File>,
+    failed: Option<std::io::Error>,
+}
+
+impl SchemaFile {
+    fn new(scratch: &Path) -> Result<Self, DatabaseError> {
+        kit_core::fs::create_folder(scratch)?;
+        let named = |source| FsError { action: "make a file in", path: scratch.to_owned(), source };
+        let file = tempfile::tempfile_in(scratch).map_err(named)?;
+        Ok(Self { file: BufWriter::new(file), failed: None })
+    }
+
+    fn finish(self) -> Result<SchemaScript, DatabaseError> {
+        let written = match self.failed {
+            Some(error) => Err(error),
+            None => self.file.into_inner().map_err(std::io::IntoInnerError::into_error),
+        };
+        let named = |source| FsError { action: "write to", path: "the scratch folder".into(), source };
+        Ok(SchemaScript(written.map_err(named)?))
+    }
+}
+
+impl Keep for SchemaFile {
+    fn keep(&mut self, bytes: &[u8]) {
+        if self.failed.is_none() {
+            self.failed = self.file.write_all(bytes).err();
+        }
+    }
+}
+
+/// The bytes of the dump, read along.
+struct DumpReader {
+    running: Running,
+    scanner: Scanner<SchemaFile>,
+    /// The header, while it is collected and while it is handed out.
+    header: Header,
+    ended: bool,
+}
+
+enum Header {
+    /// Has to be fitted to a server of this major version.
+    Collect(Vec<u8>, u32),
+    HandOut(Vec<u8>, usize),
+    Done,
+}
+
+impl DumpReader {
+    const fn new(running: Running, scanner: Scanner<SchemaFile>, strip: Option<u32>) -> Self {
+        let header = match strip {
+            Some(major) => Header::Collect(Vec::new(), major),
+            None => Header::Done,
+        };
+        Self { running, scanner, header, ended: false }
+    }
+}
+
+impl AsyncRead for DumpReader {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        task: &mut TaskContext<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        loop {
+            match std::mem::replace(&mut self.header, Header::Done) {
+                Header::Collect(mut bytes, major) => {
+                    let mut piece = [0_u8; header::HEADER_BYTES];
+                    let mut more = ReadBuf::new(&mut piece);
+                    match Pin::new(&mut self.running).poll_read(task, &mut more) {
+                        Poll::Ready(read) => read?,
+                        Poll::Pending => {
+                            self.header = Header::Collect(bytes, major);
+                            return Poll::Pending;
+                        }
+                    }
+                    bytes.extend_from_slice(more.filled());
+                    let whole = more.filled().is_empty() || bytes.len() >= header::HEADER_BYTES;
+                    self.header = match whole {
+                        true => Header::HandOut(header::fit(bytes, major), 0),
+                        false => Header::Collect(bytes, major),
+                    };
+                }
+                Header::HandOut(bytes, at) => {
+                    let left = bytes.get(at..).unwrap_or_default();
+                    let count = left.len().min(buffer.remaining());
+                    let fits = left.get(..count).unwrap_or_default();
+                    if fits.is_empty() && buffer.remaining() > 0 {
+                        continue;
+                    }
+                    self.scanner.take(fits);
+                    buffer.put_slice(fits);
+                    self.header = Header::HandOut(bytes, at + count);
+                    return Poll::Ready(Ok(()));
+                }
+                Header::Done => break,
+            }
+        }
+        let (before, room) = (buffer.filled().len(), buffer.remaining());
+        ready!(Pin::new(&mut self.running).poll_read(task, buffer))?;
+        let read = buffer.filled().get(before..).unwrap_or_default();
+        self.ended = read.is_empty() && room > 0;
+        self.scanner.take(read);
+        Poll::Ready(Ok(()))
+    }
+}

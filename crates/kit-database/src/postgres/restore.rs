@@ -1,0 +1,173 @@
+//! A dump into an empty database: `psql`, which stops at the first error, fed from a stream that is read
+//! along. It sees the end of its input only if the dump was whole.
+
+use super::address::Address;
+use super::clients::Clients;
+use super::connect::Doing;
+use super::scan::{Keep, Scanner};
+use crate::pieces::{Piece, Pieces};
+use crate::{DatabaseError, EngineError};
+use kit_core::Context;
+use kit_exec::{Command, ExecError, Status, Stdin, Stdout};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::sync::mpsc::Sender;
+
+/// Handed on at once, and how many of these may wait.
+const PIECE_BYTES: usize = 256 * 1024;
+const AHEAD: usize = 4;
+/// `psql` exits with 3 if a statement failed, with 2 if the connection broke (psql(1), EXIT STATUS).
+const STATEMENT_FAILED: i32 = 3;
+
+/// Restores into `address`, which must be empty.
+pub(super) async fn run(
+    cx: &Context,
+    address: &Address,
+    clients: &Clients,
+    reader: &mut (dyn AsyncRead + Send + Unpin),
+    doing: Doing<'_>,
+) -> Result<(), DatabaseError> {
+    let (sender, pieces) = Pieces::channel(AHEAD);
+    let command = Command::new(clients.program("psql"))
+        .args(["--no-psqlrc", "--quiet", "--no-password", "--single-transaction", "--output=/dev/null"])
+        // Codes, to tell a worthless dump from a full disk.
+        .args(["--set=ON_ERROR_STOP=1", "--set=VERBOSITY=verbose"]);
+    let psql = address
+        .give_to(command)
+        .env("PGOPTIONS", "-c client_min_messages=warning -c statement_timeout=0 -c lock_timeout=0")
+        .stdin(Stdin::Stream(Box::new(pieces)))
+        .stdout(Stdout::Capture { limit_bytes: 1 << 20 })
+        // Details and contexts of errors hold rows, which are none of the log's business.
+        .quiet_stderr();
+    let (poured, ran) = tokio::join!(pour(reader, sender), psql.run(cx));
+    let database = doing.database.to_owned();
+    match (poured, ran) {
+        (_, Err(error @ ExecError::Cancelled { .. })) => Err(error.into()),
+        (Err(Poured::Incomplete(problem)), _) => Err(DatabaseError::Truncated { database, problem }),
+        (Err(Poured::Read(source)), _) if source.kind() == std::io::ErrorKind::UnexpectedEof => {
+            let problem = format!("the stream broke off: {source}");
+            Err(DatabaseError::Truncated { database, problem })
+        }
+        (Err(Poured::Read(source)), _) => Err(DatabaseError::Transfer { action: "read", database, source }),
+        (_, Ok(_)) => Ok(()),
+        (_, Err(error)) => Err(judge(&error, doing)),
+    }
+}
+
+enum Poured {
+    Read(std::io::Error),
+    Incomplete(String),
+}
+
+struct Nowhere;
+
+impl Keep for Nowhere {
+    fn keep(&mut self, _: &[u8]) {}
+}
+
+async fn pour(reader: &mut (dyn AsyncRead + Send + Unpin), to: Sender<Piece>) -> Result<(), Poured> {
+    let mut scanner = Scanner::new(Nowhere);
+    loop {
+        let mut piece = vec![0_u8; PIECE_BYTES];
+        let count = match reader.read(&mut piece).await {
+            Ok(count) => count,
+            Err(error) => {
+                // Nobody who listens may take this for the end; nobody who is gone needs to know.
+                let _ = to.send(Piece::Failed).await;
+                return Err(Poured::Read(error));
+            }
+        };
+        if count == 0 {
+            break;
+        }
+        piece.truncate(count);
+        scanner.take(&piece);
+        if to.send(Piece::Bytes(piece)).await.is_err() {
+            // psql is gone and says why.
+            return Ok(());
+        }
+    }
+    if let Some(problem) = scanner.incomplete() {
+        let _ = to.send(Piece::Failed).await;
+        return Err(Poured::Incomplete(problem));
+    }
+    let _ = to.send(Piece::End).await;
+    Ok(())
+}
+
+/// What `psql` complained of, without details.
+fn complaint(stderr: &[String]) -> Option<EngineError> {
+    stderr.iter().find_map(|line| {
+        let (_, said) =
+            ["ERROR:  ", "FATAL:  ", "PANIC:  "].iter().find_map(|level| line.split_once(level))?;
+        let (code, text) = said.split_once(": ").filter(|(code, _)| code.len() == 5).unwrap_or(("", said));
+        let code = (!code.is_empty()).then(|| code.into());
+        Some(EngineError { text: text.trim().into(), code })
+    })
+}
+
+/// Tells a dump that cannot be restored from a place that cannot take it.
+fn judge(error: &ExecError, doing: Doing<'_>) -> DatabaseError {
+    let database = doing.database.to_owned();
+    let Some(said) = complaint(error.stderr_tail()) else { return doing.said(super::said_last(error)) };
+    let code = said.code.clone().unwrap_or_default();
+    match (error, unavailable(&code, &said.text)) {
+        (_, true) => DatabaseError::Unavailable { what: format!("{database} says: {}", said.text) },
+        (ExecError::Failed { status: Status::Code(STATEMENT_FAILED), .. }, false) => {
+            DatabaseError::Damaged { database, source: said }
+        }
+        _ => doing.said(said),
+    }
+}
+
+/// True if a failure is that of the server, not of the dump. Pure; codes are those of
+/// postgresql.org/docs/current/errcodes-appendix.html.
+fn unavailable(code: &str, text: &str) -> bool {
+    let class = code.get(..2).unwrap_or_default();
+    match class {
+        // Insufficient resources, operator intervention, system error, configuration, connection.
+        "53" | "57" | "58" | "F0" | "08" => true,
+        _ => {
+            let missing = text.contains("is not available") && text.contains("extension");
+            let role = code == "42704" && text.starts_with("role ");
+            let library = text.contains("must be preloaded") || text.contains("shared_preload_libraries");
+            missing || role || library
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whose_fault_it_is() {
+        for (code, text, expected) in [
+            ("53100", "could not extend file: No space left on device", true),
+            ("57P01", "terminating connection due to administrator command", true),
+            ("58P01", "could not access file \"$libdir/postgis-3\"", true),
+            ("0A000", "extension \"postgis\" is not available", true),
+            ("42704", "role \"ada\" does not exist", true),
+            ("42704", "type \"mood\" does not exist", false),
+            ("42601", "syntax error at or near \"CREAT\"", false),
+            ("23505", "could not create unique index", false),
+            ("22P02", "invalid input syntax for type integer", false),
+        ] {
+            assert_eq!(unavailable(code, text), expected, "{code} {text}");
+        }
+    }
+
+    #[test]
+    fn a_complaint_is_told_without_its_details() {
+        let stderr = [
+            "psql:<stdin>:45: WARNING:  01000: something",
+            "psql:<stdin>:61: ERROR:  23505: duplicate key value violates unique constraint \"a\"",
+            "DETAIL:  Key (email)=(ada@example.com) already exists.",
+            "CONTEXT:  COPY users, line 3",
+        ]
+        .map(str::to_owned);
+        let said = complaint(&stderr).unwrap();
+        assert_eq!(said.to_string(), "duplicate key value violates unique constraint \"a\"");
+        assert_eq!(said.code.as_deref(), Some("23505"));
+        assert!(complaint(&["psql: error: connection refused".to_owned()]).is_none());
+    }
+}

@@ -1,0 +1,109 @@
+//! What servers of databases have in common: a folder, an unprivileged user, an end by process id.
+
+use rustix::process::{Pid, Signal, kill_process};
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// Servers refuse to run as root: then they run as somebody else.
+pub(crate) fn as_user(program: &Path) -> Command {
+    if !rustix::process::geteuid().is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=nobody", "--regid=nogroup", "--clear-groups"]).arg(program);
+    command
+}
+
+/// A folder that the server's user owns, with a path short enough for a socket.
+pub(crate) fn folder() -> tempfile::TempDir {
+    let folder = tempfile::Builder::new().prefix("dk-").tempdir_in("/tmp").expect("a temporary folder");
+    give(folder.path());
+    folder
+}
+
+/// Gives a file or folder to the server's user.
+pub(crate) fn give(path: &Path) {
+    if rustix::process::geteuid().is_root() {
+        let status =
+            Command::new("chown").arg("nobody:nogroup").arg(path).status().expect("chown can be run");
+        assert!(status.success(), "chown of {}", path.display());
+    }
+}
+
+/// A port of the loopback that nobody uses at this moment.
+pub(crate) fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("it is bound").port()
+}
+
+/// Runs a program to its end, which must be a good one; gives what it printed.
+#[track_caller]
+pub(crate) fn must(mut command: Command) -> String {
+    let mut shown = format!("{command:?}");
+    shown.truncate(shown.floor_char_boundary(400));
+    let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{shown}: {error}"));
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{shown}: {}\n{stdout}{stderr}", output.status);
+    stdout.into_owned()
+}
+
+/// A server that runs. Dropping it ends it.
+#[derive(Debug)]
+pub(crate) struct Daemon {
+    child: Child,
+    /// What makes it end at once.
+    quit: Signal,
+    pub(crate) folder: tempfile::TempDir,
+}
+
+impl Daemon {
+    /// Starts it and waits until its log says `ready`, as often as `times`.
+    pub(crate) fn start(mut command: Command, folder: tempfile::TempDir, ready: &str, quit: Signal) -> Self {
+        let shown = format!("{command:?}");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).current_dir(folder.path());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{shown}: {error}"));
+        let mut log = BufReader::new(child.stderr.take().expect("stderr is a pipe")).lines();
+        let mut said = Vec::new();
+        loop {
+            match log.next() {
+                Some(Ok(line)) => {
+                    let is_ready = line.contains(ready);
+                    said.push(line);
+                    if is_ready {
+                        break;
+                    }
+                }
+                _ => panic!("{shown} ended:\n{}", said.join("\n")),
+            }
+        }
+        // Its log must not fill the pipe.
+        std::thread::spawn(move || log.for_each(drop));
+        Self { child, quit, folder }
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> i32 {
+        Pid::from_child(&self.child).as_raw_nonzero().get()
+    }
+
+    /// Ends it and waits.
+    pub(crate) fn stop(&mut self) {
+        // It may have ended by itself; then there is nothing to end.
+        let _ = kill_process(Pid::from_child(&self.child), self.quit);
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            self.stop();
+        }
+    }
+}
+
+/// The folder of the workspace.
+pub(crate) fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}

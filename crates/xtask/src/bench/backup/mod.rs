@@ -1,0 +1,58 @@
+//! Backup and restore: wall time, size and memory, each as a ratio to `pg_dump > /dev/null` of the same run.
+
+mod measure;
+mod report;
+mod rows;
+mod server;
+
+use crate::error::Error;
+use crate::workspace::Workspace;
+use measure::{Measured, Sample};
+use rows::Row;
+use server::Server;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// How often everything is run; the medians count
+    #[arg(long, default_value_t = 5)]
+    runs: usize,
+    /// Rows of the largest table; the default makes a dump of more than 1 GB
+    #[arg(long, default_value_t = 4_500_000)]
+    accounts: u64,
+    /// Where data, dumps and backups are put; needs about 8 GB
+    #[arg(long, default_value = "/tmp/deploy-kit-bench")]
+    folder: PathBuf,
+}
+
+/// Builds the programs, seeds a server, runs every row in turn, and writes the table.
+pub(super) fn run(workspace: &Workspace, args: &Args) -> Result<bool, Error> {
+    let build = ["cargo", "build", "--release", "--locked", "-p", "db-backup", "-p", "db-restore"];
+    if !workspace.show(&build, &[])? {
+        return Ok(false);
+    }
+    let server = Server::start(workspace, &args.folder)?;
+    println!("seeding {} accounts and what belongs to them", args.accounts);
+    server.seed(args.accounts)?;
+    let rows = rows::all(workspace, &server, &args.folder);
+    let mut samples: BTreeMap<&'static str, Vec<Sample>> = BTreeMap::new();
+    // Once for nothing: afterwards everybody finds the tables in memory.
+    if let Some(first) = rows.first() {
+        measure::run(first)?;
+    }
+    for round in 1..=args.runs {
+        // In turn, so that what the machine does besides hits all of them.
+        for row in &rows {
+            let sample = measure::run(row)?;
+            println!("{round}/{}  {}", args.runs, measure::line(row, &sample));
+            samples.entry(row.name).or_default().push(sample);
+        }
+    }
+    let measured: Vec<(&Row<'_>, Measured)> =
+        rows.iter().filter_map(|row| Some((row, measure::medians(samples.get(row.name)?)?))).collect();
+    let text = report::table(&measured, args, &report::Machine::here(workspace)?);
+    println!("\n{text}");
+    report::write(workspace, &text)?;
+    Ok(true)
+}
