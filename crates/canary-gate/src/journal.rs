@@ -1,7 +1,7 @@
 //! The file of ticks: everything the judge was told, one JSON object per line, written before it judged.
 
 use crate::judge::{Decision, Settings, Watched};
-use crate::tick::{Arm, ArmTick, Kind, Sample, Tick};
+use crate::tick::{Arm, ArmTick, Counts, Kind, Sample, Tick};
 use kit_contract::body::Gate;
 use kit_contract::{Name, Reason};
 use kit_core::fs::{self, FsError};
@@ -24,6 +24,8 @@ pub(crate) struct Header {
     pub(crate) settings: Settings,
     pub(crate) services: Vec<Watched>,
     pub(crate) ticks_file: String,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) shadow: bool,
 }
 
 impl Header {
@@ -34,7 +36,15 @@ impl Header {
         services: Vec<Watched>,
     ) -> Self {
         let ticks_file = format!("gate-{stage}.ticks.jsonl");
-        Self { schema: SCHEMA.to_owned(), stage, share_percent, settings, services, ticks_file }
+        Self {
+            schema: SCHEMA.to_owned(),
+            stage,
+            share_percent,
+            settings,
+            services,
+            ticks_file,
+            shadow: false,
+        }
     }
 
     /// The body of the artifact.
@@ -48,6 +58,7 @@ impl Header {
             watched_ms: decision.watched_ms,
             ticks: decision.ticks,
             ticks_file: Some(self.ticks_file.clone()),
+            shadow: self.shadow,
         }
     }
 }
@@ -83,6 +94,8 @@ struct ArmLine {
     kinds: Vec<Kind>,
     sent_ms: Vec<u64>,
     latencies_ms: Vec<f64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    counts: Vec<Counts>,
 }
 
 impl ArmLine {
@@ -99,6 +112,7 @@ impl ArmLine {
             kinds: samples.iter().map(|sample| sample.kind).collect(),
             sent_ms: samples.iter().map(|sample| sample.sent_ms).collect(),
             latencies_ms: samples.iter().map(|sample| sample.latency_ms).collect(),
+            counts: arm.counts.clone(),
         }
     }
 
@@ -116,7 +130,8 @@ impl ArmLine {
                 latency_ms: *latency_ms,
             })
             .collect();
-        let arm = ArmTick { service: self.service, arm: self.arm, samples, pending: self.pending };
+        let (service, counts) = (self.service, self.counts);
+        let arm = ArmTick { service, arm: self.arm, samples, pending: self.pending, counts };
         let errors = arm.samples.iter().filter(|sample| sample.kind.is_failure()).count();
         let whole = arm.samples.len() == n
             && (self.sent_ms.len(), self.latencies_ms.len()) == (n, n)
@@ -252,7 +267,13 @@ mod tests {
 
     fn tick(t_ms: u64) -> Tick {
         let sample = |kind, latency_ms| Sample { kind, sent_ms: t_ms - 1, latency_ms };
-        let arm = |arm, samples| ArmTick { service: "api".parse().unwrap(), arm, samples, pending: 3 };
+        let arm = |arm, samples| ArmTick {
+            service: "api".parse().unwrap(),
+            arm,
+            samples,
+            pending: 3,
+            counts: vec![Counts { until_ms: t_ms, requests: 7, errors: 1, latencies: None }],
+        };
         Tick {
             t_ms,
             arms: vec![

@@ -5,11 +5,14 @@
 //! [`Judge`], a pure state machine: samples in, verdict out. Every tick is written down first
 //! ([`journal`]), so that [`replay`] can come to the same verdict again, bit by bit.
 //!
+//! [`forecast`] says beforehand what a stage could see, and what its limits cost.
+//!
 //! Unknown is never healthy: a canary that nobody could ask is `inconclusive`, not promoted. Nor is it
 //! called bad: where canary and baseline fail together, the verdict is `hold`.
 #![warn(missing_docs)]
 
 mod args;
+mod forecast;
 mod journal;
 pub mod judge;
 mod plan;
@@ -30,5 +33,6 @@ use kit_step::Program;
 pub fn program() -> Program {
     Program::new("canary-gate", "Watches the canary of one stage and says whether it may go on")
         .step::<watch::Watch>()
+        .tool::<forecast::Plan>()
         .tool::<replay::Replay>()
 }

@@ -1,7 +1,7 @@
 //! What is watched, for how long, and by which criteria. Pure: settled before the first probe.
 
 use crate::args::Args;
-use crate::judge::{Settings, Watched};
+use crate::judge::{Settings, Statistics, Watched, alpha};
 use kit_contract::body::{Rollout, RolloutAction};
 use kit_contract::config::{Config, Gate, Headers, ProbeTarget, Service, ServiceProbe, Span, nearest};
 use kit_contract::{Artifact, Name, Reason};
@@ -45,11 +45,25 @@ pub(crate) fn plan(
     rollout: Option<&Artifact<Rollout>>,
 ) -> Result<Plan, StepError> {
     let share_percent = rollout.map(|rollout| share_of(rollout, &args.stage)).transpose()?;
-    let gate = args.criteria.to_gate();
+    let gate = args.criteria.to_gate(&config.gate);
     let duration = duration(args, config)?;
     check(&gate, duration)?;
     let targets = targets(args, config, app)?;
-    Ok(Plan { stage: args.stage.clone(), share_percent, settings: Settings::new(&gate, duration), targets })
+    let settings = settings(&gate, duration, config, &args.stage, targets.len());
+    Ok(Plan { stage: args.stage.clone(), share_percent, settings, targets })
+}
+
+/// What the judge of this stage goes by. A stage that deploy.toml does not know counts as the first.
+pub(crate) fn settings(
+    gate: &Gate,
+    duration: Span,
+    config: &Config,
+    stage: &Name,
+    services: usize,
+) -> Settings {
+    let at = config.stages.iter().position(|known| known.name == *stage).unwrap_or_default();
+    let alpha = alpha(gate.max_false_rollback_percent, at, config.stages.len(), services);
+    Settings::new(gate, duration).with(Statistics::new(gate, alpha))
 }
 
 /// The smallest share observed over all services. 0 if traffic is not ours to move: nobody observed one.
@@ -92,7 +106,7 @@ fn duration(args: &Args, config: &Config) -> Result<Span, StepError> {
     })
 }
 
-fn check(gate: &Gate, duration: Span) -> Result<(), StepError> {
+pub(crate) fn check(gate: &Gate, duration: Span) -> Result<(), StepError> {
     let fail = |message: String| {
         Err(StepError::new(Reason::UsageError, message)
             .hint("the value comes from the input of that name, or from [gate] in deploy.toml"))
@@ -106,8 +120,21 @@ fn check(gate: &Gate, duration: Span) -> Result<(), StepError> {
     if gate.timeout.as_ms() == 0 {
         return fail("timeout is 0s: no probe could ever be answered".to_owned());
     }
-    if !(0.0..=100.0).contains(&gate.max_error_percent) {
-        return fail(format!("max-error-percent is {}: use 0 to 100", gate.max_error_percent));
+    let percents = [
+        ("max-error-percent", gate.max_error_percent, 0.0, 100.0),
+        ("max-false-rollback-percent", Some(gate.max_false_rollback_percent), 0.0, 50.0),
+        ("detect-error-percent", gate.detect_error_percent, 0.001, 100.0),
+        ("early-pass-error-percent", gate.early_pass_error_percent, 0.001, 99.0),
+        ("tolerated-error-percent", Some(gate.tolerated_error_percent), 0.0001, 90.0),
+        ("latency-margin-percent", Some(gate.latency_margin_percent), 0.0, 10_000.0),
+    ];
+    for (name, percent, least, most) in percents {
+        if let Some(percent) = percent.filter(|percent| !(least..=most).contains(percent)) {
+            return fail(format!("{name} is {percent}: use {least} to {most}"));
+        }
+    }
+    if !(gate.tolerated_odds >= 1.0 && gate.tolerated_odds <= 100.0) {
+        return fail(format!("tolerated-odds is {}: use 1 to 100", gate.tolerated_odds));
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! What people read: the lines of a run, and the job summary.
 
 use crate::journal::Header;
-use crate::judge::{Decision, Judge, Settings};
+use crate::judge::{Decision, Judge, Settings, percent};
 use kit_contract::body::{ArmCounts, Gate, GateVerdict, ServiceVerdict};
 use kit_contract::config::Span;
 
@@ -42,6 +42,13 @@ pub(crate) fn start(header: &Header) -> Vec<String> {
         ),
         format!("rolled back on {}", criteria(settings).join(", ")),
     ];
+    if let Some(rules) = &settings.statistics {
+        lines.push(format!(
+            "and on proof of more errors or latency than the baseline; a healthy canary is blamed with {} % \
+             probability at most",
+            percent(rules.alpha)
+        ));
+    }
     if settings.planned_probes() < settings.min_samples {
         lines.push(format!(
             "warning: {} probes are fewer than the {} samples that a promotion needs: this stage cannot be \
@@ -58,11 +65,9 @@ fn criteria(settings: &Settings) -> Vec<String> {
     if settings.consecutive_failures > 0 {
         parts.push(format!("{} failures in a row", settings.consecutive_failures));
     }
-    parts.push(format!(
-        "more than {} % failed of at least {} probes",
-        settings.max_error_percent,
-        settings.least()
-    ));
+    if let Some(percent) = settings.max_error_percent {
+        parts.push(format!("more than {percent} % failed of at least {} probes", settings.least()));
+    }
     parts.extend(settings.max_p95_ms.map(|limit_ms| format!("a p95 above {limit_ms} ms")));
     parts.extend(
         settings
@@ -119,9 +124,11 @@ fn arm(counts: &ArmCounts) -> String {
 
 /// The job summary.
 pub(crate) fn summary(body: &Gate) -> String {
+    let shadow = if body.shadow { " (only looked on: decided nothing)" } else { "" };
     let mut text = format!(
-        "\nStage `{}`: **{}** after {} of {}, {} ticks\n\n| service | verdict | reason | canary failed | p50 / \
-         p95 | baseline failed | p50 / p95 | error rate below (95 %) |\n|---|---|---|---|---|---|---|---|\n",
+        "\nStage `{}`: **{}**{shadow} after {} of {}, {} ticks\n\n| service | verdict | reason | canary failed | p50 / \
+         p95 | baseline failed | p50 / p95 | error rate below (95 %) | would have seen (90 %) | false rollback |\n\
+         |---|---|---|---|---|---|---|---|---|---|\n",
         body.stage,
         word(body.verdict),
         span(body.watched_ms),
@@ -131,12 +138,18 @@ pub(crate) fn summary(body: &Gate) -> String {
     for service in &body.services {
         let (failed, latency) = cells(Some(&service.canary));
         let (baseline_failed, baseline_latency) = cells(service.baseline.as_ref());
-        let bound = match service.certificate.error_rate_upper_bound {
+        let certificate = &service.certificate;
+        let seen = certificate
+            .detectable_error_rate
+            .map_or("unknown".to_owned(), |rate| format!("{} %", percent(rate)));
+        let alpha =
+            certificate.alpha.map_or("unknown".to_owned(), |alpha| format!("at most {} %", percent(alpha)));
+        let bound = match certificate.error_rate_upper_bound {
             Some(bound) => format!("{:.2} %", bound * 100.0),
             None => "unknown".to_owned(),
         };
         text.push_str(&format!(
-            "| {} | {} | `{}` | {failed} | {latency} | {baseline_failed} | {baseline_latency} | {bound} |\n",
+            "| {} | {} | `{}` | {failed} | {latency} | {baseline_failed} | {baseline_latency} | {bound} | {seen} | {alpha} |\n",
             service.service,
             word(service.verdict),
             service.reason
@@ -196,6 +209,7 @@ mod tests {
                 arm,
                 samples: vec![sample],
                 pending: 0,
+                counts: Vec::new(),
             };
             let arms = vec![arm("api", Arm::Canary), arm("api", Arm::Baseline), arm("web", Arm::Canary)];
             assert_eq!(judge.feed(&Tick { t_ms: second * 1000 + 3, arms }), None);

@@ -124,6 +124,7 @@ impl<A: Ask> Sampler<A> {
             arm: state.arm,
             samples: std::mem::take(&mut state.samples),
             pending: state.pending,
+            counts: Vec::new(),
         };
         Tick { t_ms, arms: self.arms.iter_mut().map(take).collect() }
     }

@@ -108,6 +108,31 @@ pub struct Sample {
     pub latency_ms: f64,
 }
 
+/// What was counted over a span of time, by somebody who saw the requests.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Counts {
+    /// End of the span, in ms since the stage began. It begins where the one before it ended.
+    pub until_ms: u64,
+    /// Requests that came to an end.
+    pub requests: u64,
+    /// Those that failed.
+    pub errors: u64,
+    /// How long requests took, if that was counted as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latencies: Option<Latencies>,
+}
+
+/// Numbers of requests by how long they took.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Latencies {
+    /// Upper limits of the buckets in ms, ascending, without the last, which has none.
+    pub upper_ms: Vec<f64>,
+    /// Requests per bucket: one number more than there are limits.
+    pub counts: Vec<u64>,
+}
+
 /// What came in on one arm of one service.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ArmTick {
@@ -119,6 +144,16 @@ pub struct ArmTick {
     pub samples: Vec<Sample>,
     /// Probes that are under way.
     pub pending: u64,
+    /// What others counted, in the order of time.
+    pub counts: Vec<Counts>,
+}
+
+impl ArmTick {
+    /// True if something that answers for this arm was reached.
+    pub(crate) fn is_reached(&self) -> bool {
+        self.samples.iter().any(|sample| sample.kind.is_reached())
+            || self.counts.iter().any(|counts| counts.requests > 0)
+    }
 }
 
 /// Everything that came in since the tick before.

@@ -67,8 +67,12 @@ impl Step for Watch {
         let rollout = rollout(&args, &cx)?;
         let plan = plan(&args, cx.config(), &cx.identity().app, rollout.as_ref())?;
         let stop_file = args.stop_file.unwrap_or_else(|| cx.artifacts().path().join(STOP_FILE));
-        let mut run = Run::start(&cx, &plan, stop_file)?;
+        let mut run = Run::start(&cx, &plan, stop_file, args.shadow)?;
         let decision = run.until_decided().await?;
+        if args.shadow && decision.reason != Reason::StopRequested {
+            let message = format!("would have been {}: {}", report::word(decision.verdict), decision.message);
+            return Ok(Outcome::new(Reason::Shadowed, message, run.header.body(&decision)));
+        }
         let outcome = Outcome::new(decision.reason, decision.message.clone(), run.header.body(&decision));
         Ok(if decision.reason == Reason::CommonMode { outcome.hint(MIGRATION) } else { outcome })
     }
@@ -106,10 +110,16 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn start(cx: &'a StepContext<Gate>, plan: &Plan, stop_file: PathBuf) -> Result<Self, StepError> {
+    fn start(
+        cx: &'a StepContext<Gate>,
+        plan: &Plan,
+        stop_file: PathBuf,
+        shadow: bool,
+    ) -> Result<Self, StepError> {
         let settings = plan.settings.clone();
         let (http, arms) = Http::new(cx.context(), plan)?;
         let header = Header::new(plan.stage.clone(), plan.share_percent, settings.clone(), plan.watched());
+        let header = Header { shadow, ..header };
         let journal = Journal::start(cx.artifacts().path(), &header, cx.attempt())?;
         for line in report::start(&header) {
             cx.out.say(&line);

@@ -182,13 +182,97 @@ fn a_healthy_canary_is_promoted() {
 #[test]
 fn errors_above_the_limit_roll_back() {
     let (canary, baseline) = (Service::start(three_in_ten), Service::start(good));
-    let (sandbox, ran, artifact) = compare(&canary.url(), Some(&baseline.url()), &[]);
+    let limit = ["--max-error-percent", "5"];
+    let (sandbox, ran, artifact) = compare(&canary.url(), Some(&baseline.url()), &limit);
     let body = expect(&ran, &artifact, 10, Reason::ErrorRateExceeded, GateVerdict::Rollback);
     let message = &artifact.message;
     assert!(message.contains(" %, allowed 5 %), baseline 0 of "), "{message}");
     assert!(message.ends_with(" × server_error)"), "{message}");
     assert!(body.watched_ms < 1_500, "as soon as there are enough samples: {}", body.watched_ms);
     assert_eq!(sandbox.outputs()["verdict"], "rollback");
+}
+
+#[test]
+fn without_any_limit_statistics_find_what_is_worse_and_say_how_sure_they_are() {
+    let (canary, baseline) = (Service::start(three_in_ten), Service::start(good));
+    let sandbox = Sandbox::new();
+    let (canary_url, baseline_url) = (canary.url(), baseline.url());
+    let args = ["--stage", "canary", "--duration", "10s", "--interval", "20ms", "--canary-url", &canary_url];
+    let args: Vec<&str> = args.into_iter().chain(["--baseline-url", &baseline_url]).collect();
+    let ran = sandbox.run(GATE, &args);
+    let artifact = sandbox.artifact::<Gate>("gate-canary");
+    replays(&sandbox, &artifact);
+    let body = expect(&ran, &artifact, 10, Reason::ErrorRateExceeded, GateVerdict::Rollback);
+    let message = &artifact.message;
+    assert!(message.starts_with("app: fails more often than the baseline: "), "{message}");
+    assert!(message.ends_with("a healthy canary is blamed with 0.45 % probability at most"), "{message}");
+    let certificate = &body.services[0].certificate;
+    assert_eq!(certificate.alpha, Some(0.0045));
+    assert!(certificate.evidence.unwrap() >= 1.0 / 0.0045, "{certificate:?}");
+    assert!(body.watched_ms < 9_000, "{}", body.watched_ms);
+}
+
+#[test]
+fn a_promotion_says_what_it_could_not_have_seen_and_too_little_is_no_promotion() {
+    let (canary, baseline) = (Service::start(good), Service::start(good));
+    let (_, ran, artifact) = compare(&canary.url(), Some(&baseline.url()), &[]);
+    let body = expect(&ran, &artifact, 0, Reason::Promoted, GateVerdict::Promote);
+    let rate = body.services[0].certificate.detectable_error_rate.unwrap();
+    assert!(rate > 0.05 && rate < 1.0, "75 probes see no less than that: {rate}");
+    assert!(artifact.message.ends_with(" % errors would have been seen (90 %)"), "{}", artifact.message);
+
+    let asked = ["--detect-error-percent", "2"];
+    let (_, ran, artifact) = compare(&canary.url(), Some(&baseline.url()), &asked);
+    expect(&ran, &artifact, 11, Reason::TooFewSamples, GateVerdict::Inconclusive);
+    assert!(
+        artifact.message.contains(" % errors would have been seen (90 %), 2 % are asked for"),
+        "{}",
+        artifact.message
+    );
+}
+
+#[test]
+fn a_shadow_judges_and_decides_nothing() {
+    let (canary, baseline) = (Service::start(down), Service::start(good));
+    let sandbox = Sandbox::new().github_actions();
+    let ran = gate(&sandbox, &["--canary-url", &canary.url(), "--baseline-url", &baseline.url(), "--shadow"]);
+    let artifact = sandbox.artifact::<Gate>("gate-canary");
+    let body = expect(&ran, &artifact, 0, Reason::Shadowed, GateVerdict::Rollback);
+    assert!(
+        body.shadow && artifact.message.starts_with("would have been rollback: app: "),
+        "{}",
+        artifact.message
+    );
+    assert_eq!(sandbox.outputs()["verdict"], "rollback");
+}
+
+#[test]
+fn plan_says_what_a_stage_sees_and_refuses_what_it_cannot() {
+    let stages = "[[stages]]\nname = \"canary\"\npercent = 5\nduration = \"5m\"\n[[stages]]\nname = \"full\"\npercent = 100\nduration = \"15m\"\n";
+    let text =
+        format!("app = \"shop\"\n{stages}{}", service("api", "http://a.example/", "http://b.example/"));
+    let sandbox = Sandbox::new().file("deploy.toml", &text);
+    let ran = sandbox.run(GATE, &["plan"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    for part in [
+        "canary (5m): 300 samples of the canary, 300 of the baseline",
+        "the error rate is below 0.994 % (95 %)",
+        "at most 0.6 % of healthy releases",
+        "5 failures in a row: rolls back ",
+    ] {
+        assert!(ran.stdout.contains(part), "{part}\n{}", ran.stdout);
+    }
+    assert!(!sandbox.has(".deploy-kit/artifacts/gate-canary.json"), "a tool leaves no artifact");
+
+    let ran = sandbox.run(GATE, &["plan", "--stage", "canary", "--detect-error-percent", "1", "--json"]);
+    assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+    let said: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let stage = &said["stages"][0];
+    assert!(stage["detectable_error_rate"].as_f64().unwrap() > 0.01, "{stage}");
+    assert!(stage["needed_per_second"].as_f64().unwrap() > 2.0, "{stage}");
+    let traffic =
+        ["plan", "--stage", "canary", "--detect-error-percent", "1", "--requests-per-second", "200"];
+    assert_eq!(sandbox.run(GATE, &traffic).code, Some(0));
 }
 
 #[test]

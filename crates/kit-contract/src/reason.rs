@@ -241,6 +241,7 @@ reasons! {
     }
     "canary-gate" {
         Promoted "promoted" Go "the canary is healthy as far as this stage can tell", "nothing";
+        Shadowed "shadowed" Go "the gate only looked on: its verdict, which the message names, decided nothing", "nothing; leave out --shadow to let it decide";
         TotalOutage "total_outage" Verdict "the canary answers nothing", "see the canary's logs; take it out with `rollout abort` unless this deploy does";
         ConsecutiveFailures "consecutive_failures" Verdict "too many probes of the canary failed in a row", "see the canary's logs; take it out with `rollout abort` unless this deploy does";
         ErrorRateExceeded "error_rate_exceeded" Verdict "the canary fails more often than allowed", "see the canary's logs; take it out with `rollout abort` unless this deploy does";
@@ -248,6 +249,8 @@ reasons! {
         CommonMode "common_mode" Undecided "canary and baseline fail together, so the canary is not the cause", "repair what both depend on; a migration of this deploy comes first";
         NoData "no_data" Undecided "the gate saw nothing that it could judge", "is the canary reachable from this runner, and does it get traffic?";
         TooFewSamples "too_few_samples" Undecided "the gate saw too little to judge", "probe faster, or make the stage longer";
+        ShareMismatch "share_mismatch" Undecided "the canary got far less traffic than it should have, so nobody knows how it is", "see what the router does; does the canary's metric count its requests?";
+        StageTooWeak "stage_too_weak" Usage "a stage cannot see what is asked of it", "probe faster, make the stage longer, or ask for less with gate.detect_error_percent";
     }
     "smoke-test" {
         SmokePassed "smoke_passed" Go "every check passed", "nothing";

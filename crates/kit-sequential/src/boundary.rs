@@ -1,7 +1,7 @@
 //! Roll back at the b-th failure: exact limits for a stage whose number of samples is known.
 
 /// Up to so many samples the limits are refined step by step.
-const REFINED_UP_TO: u32 = 4000;
+const REFINED_UP_TO: u32 = 400;
 /// Early samples may spend more than their share: an error that is there from the start is the usual one.
 const SPENDING: f64 = 1.0 / 3.0;
 /// Halvings when a rate is looked for.
@@ -115,7 +115,7 @@ impl Boundary {
 /// The limits that the spending function allows.
 fn spend(samples: u32, rate: f64, alpha: f64) -> Vec<u32> {
     let mut until = Vec::new();
-    let mut running = vec![1.0];
+    let mut running = vec![1.0_f64];
     let mut stopped = 0.0;
     for n in 1..=samples {
         step(&mut running, rate);
@@ -136,7 +136,7 @@ fn spend(samples: u32, rate: f64, alpha: f64) -> Vec<u32> {
 }
 
 fn crossing(until: &[u32], samples: u32, rate: f64) -> f64 {
-    let mut running = vec![1.0];
+    let mut running = vec![1.0_f64];
     let mut stopped = 0.0;
     let mut limit = 0;
     for n in 1..=samples {
@@ -158,7 +158,7 @@ fn crossing(until: &[u32], samples: u32, rate: f64) -> f64 {
 fn step(running: &mut Vec<f64>, rate: f64) {
     running.push(0.0);
     for s in (1..running.len()).rev() {
-        running[s] = running[s].mul_add(1.0 - rate, running[s - 1] * rate);
+        running[s] = running[s] * (1.0 - rate) + running[s - 1] * rate;
     }
     running[0] *= 1.0 - rate;
 }

@@ -29,10 +29,12 @@
 //! - [`Budget`] splits `α`; [`weighted`] combines metrics.
 //! - [`detectable`] and [`Boundary::detectable`] say what could have been seen; [`upper_bound`] how bad
 //!   the canary may be all the same.
+//! - [`consecutive`] and [`rate_above`] say what rules without statistics cost.
 #![warn(missing_docs)]
 
 mod binomial;
 mod boundary;
+mod classical;
 mod combine;
 mod latency;
 mod mixture;
@@ -45,12 +47,13 @@ mod share;
 
 pub use binomial::{lower_bound, lower_tail, upper_bound, upper_tail};
 pub use boundary::Boundary;
+pub use classical::{consecutive, rate_above};
 pub use combine::{Budget, weighted};
 pub use latency::{SignTest, TailTest};
 pub use mixture::Mixture;
 pub use non_inferiority::NonInferiority;
 pub use one_arm::OneArmTest;
-pub use power::{Scene, detectable, detection};
+pub use power::{Scene, detectable, detectable_alone, detection};
 pub use random::Random;
 pub use rate::{LOOKS_AT, RateSettings, RateTest, TwoArms, ln_likelihood_ratio};
 pub use share::ShareTest;

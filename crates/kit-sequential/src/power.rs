@@ -1,5 +1,6 @@
 //! What a test could have seen: simulated, the same every time.
 
+use crate::one_arm::OneArmTest;
 use crate::random::Random;
 use crate::rate::{RateSettings, RateTest, TwoArms};
 
@@ -7,10 +8,60 @@ use crate::rate::{RateSettings, RateTest, TwoArms};
 const RUNS: u64 = 4000;
 /// Runs while the rate is only being narrowed down.
 const COARSE_RUNS: u64 = 600;
+/// A stage with more failures of the baseline than this is simulated less often.
+const USUAL_FAILURES: f64 = 400.0;
+const FEWEST_RUNS: u64 = 300;
 const COARSE_HALVINGS: u32 = 7;
 const FINE_HALVINGS: u32 = 6;
+const ALONE_HALVINGS: u32 = 14;
+/// A test of one arm is simulated in at most so many blocks.
+const MOST_BLOCKS: u64 = 1000;
+const ALONE_RUNS: u64 = 400;
+/// Prior mass on late starts in it.
+const SPREAD: f64 = 0.4;
 /// Any constant: it only has to stay the same.
 const SEED: u64 = 0x5EED_0F00_D15C_0DE5;
+
+/// The lowest rate of failure that a [`OneArmTest`] finds with probability `power`, in so many blocks of
+/// `n` requests each, of which `clump` failures count as one. `None` if not even 1 is found.
+pub fn detectable_alone(
+    test: &OneArmTest,
+    alpha: f64,
+    blocks: u64,
+    n: f64,
+    clump: u32,
+    power: f64,
+) -> Option<f64> {
+    // Coarser blocks in a long stage: what decides is the number of requests.
+    let merged = blocks.clamp(1, MOST_BLOCKS);
+    let n = (n * blocks as f64 / merged as f64) as u64;
+    let found = |rate: f64| {
+        let one = |run: &u64| {
+            let mut random = Random::new(SEED ^ (run << 20));
+            let mut test = test.clone();
+            (0..merged).any(|_| {
+                let errors = random.binomial(n, rate);
+                test.start(SPREAD / merged as f64);
+                test.update(errors.div_ceil(u64::from(clump.max(1))), n);
+                test.evidence() * alpha >= 1.0
+            })
+        };
+        (0..ALONE_RUNS).filter(one).count() as f64 / ALONE_RUNS as f64
+    };
+    if n == 0 || found(1.0) < power {
+        return None;
+    }
+    let (mut low, mut high) = (1e-6_f64, 1.0_f64);
+    for _ in 0..ALONE_HALVINGS {
+        let middle = (low * high).sqrt();
+        if found(middle) < power {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    Some(high)
+}
 
 /// A stage as a test of rates meets it: blocks of equal size, one after the other.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -59,6 +110,9 @@ pub fn detectable(scene: &Scene, power: f64) -> Option<f64> {
 }
 
 fn simulate(scene: &Scene, rate: f64, runs: u64) -> f64 {
+    // Where failures abound, a run takes long and is soon decided.
+    let failures = scene.blocks as f64 * scene.baseline_requests * scene.baseline_rate;
+    let runs = runs.min(((runs as f64 * USUAL_FAILURES / failures) as u64).max(FEWEST_RUNS));
     let found = (0..runs).filter(|run| found(scene, rate, &mut Random::new(SEED ^ (run << 20)))).count();
     found as f64 / runs as f64
 }
@@ -158,6 +212,17 @@ mod tests {
             }
         }
         count as f64 / runs as f64
+    }
+
+    #[test]
+    fn one_arm_is_found_above_what_is_tolerated() {
+        let mut test = OneArmTest::new(0.01);
+        test.start(0.6);
+        let rate = detectable_alone(&test, 0.003, 300, 5.0, 5, 0.9).unwrap();
+        assert!(rate > 0.015 && rate < 0.06, "{rate}");
+        let long = detectable_alone(&test, 0.003, 3000, 5.0, 5, 0.9).unwrap();
+        assert!(long < rate, "{long}");
+        assert_eq!(detectable_alone(&test, 0.003, 1, 1.0, 5, 0.9), None);
     }
 
     #[test]

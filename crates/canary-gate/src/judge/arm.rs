@@ -1,7 +1,8 @@
 //! What is known of one arm of one service.
 
-use super::percentiles::Percentiles;
-use crate::tick::{Kind, Sample};
+use super::pairing::merge;
+use super::percentiles::{self, Percentiles};
+use crate::tick::{Counts, Kind, Latencies, Sample};
 use kit_contract::body::ArmCounts;
 use std::collections::BTreeMap;
 
@@ -27,14 +28,14 @@ impl Share {
         self.percent() > 2.0 * other.percent()
     }
 
-    fn add(&mut self, failed: bool) {
-        self.n += 1;
-        self.errors += u64::from(failed);
+    fn add(&mut self, other: Self) {
+        self.n += other.n;
+        self.errors += other.errors;
     }
 
-    fn take(&mut self, failed: bool) {
-        self.n = self.n.saturating_sub(1);
-        self.errors = self.errors.saturating_sub(u64::from(failed));
+    fn take(&mut self, other: Self) {
+        self.n = self.n.saturating_sub(other.n);
+        self.errors = self.errors.saturating_sub(other.errors);
     }
 }
 
@@ -42,14 +43,10 @@ impl Share {
 struct Seen {
     arrived_ms: u64,
     sent_ms: u64,
-    kind: Kind,
+    /// Of a probe; counts of others do not say why a request failed.
+    kind: Option<Kind>,
+    share: Share,
     excused: bool,
-}
-
-impl Seen {
-    const fn failed(&self) -> bool {
-        self.kind.is_failure()
-    }
 }
 
 /// Failures in a row, up to now.
@@ -76,6 +73,8 @@ pub(crate) struct ArmLog {
     latencies: Percentiles,
     /// Of those sent after the warm-up.
     warm: Percentiles,
+    /// Of all requests that others counted.
+    counted: Latencies,
     reached: bool,
     newest_sent_ms: Option<u64>,
     newest_failed_ms: u64,
@@ -84,9 +83,11 @@ pub(crate) struct ArmLog {
 impl ArmLog {
     pub(crate) fn add(&mut self, sample: Sample, arrived_ms: u64, warm_up_ms: u64) {
         let failed = sample.kind.is_failure();
-        self.seen.push(Seen { arrived_ms, sent_ms: sample.sent_ms, kind: sample.kind, excused: false });
-        self.total.add(failed);
-        self.judged.add(failed);
+        let share = Share { errors: u64::from(failed), n: 1 };
+        let kind = Some(sample.kind);
+        self.seen.push(Seen { arrived_ms, sent_ms: sample.sent_ms, kind, share, excused: false });
+        self.total.add(share);
+        self.judged.add(share);
         self.reached |= sample.kind.is_reached();
         self.newest_sent_ms = self.newest_sent_ms.max(Some(sample.sent_ms));
         if failed {
@@ -105,6 +106,35 @@ impl ArmLog {
             if sample.sent_ms >= warm_up_ms {
                 self.warm.add(sample.latency_ms);
             }
+        }
+    }
+
+    /// Takes what others counted. A span without any success is as dark as a row of probes.
+    pub(crate) fn add_counts(&mut self, counts: &Counts, arrived_ms: u64) {
+        let share = Share { errors: counts.errors.min(counts.requests), n: counts.requests };
+        if share.n == 0 {
+            return;
+        }
+        let sent_ms = counts.until_ms;
+        self.seen.push(Seen { arrived_ms, sent_ms, kind: None, share, excused: false });
+        self.total.add(share);
+        self.judged.add(share);
+        self.reached = true;
+        self.newest_sent_ms = self.newest_sent_ms.max(Some(sent_ms));
+        if share.errors > 0 {
+            self.newest_failed_ms = self.newest_failed_ms.max(sent_ms);
+        }
+        if share.errors == share.n {
+            if self.streak.length == 0 {
+                self.streak.since_ms = sent_ms;
+            }
+            self.streak.length += share.n;
+            self.streak.dark += share.n;
+        } else {
+            self.streak = Streak::default();
+        }
+        if let Some(latencies) = &counts.latencies {
+            merge(&mut self.counted, latencies);
         }
     }
 
@@ -145,10 +175,12 @@ impl ArmLog {
     pub(crate) fn recent(&self, window: u64) -> (Share, u64) {
         let mut share = Share::default();
         let mut since_ms = u64::MAX;
-        let window = usize::try_from(window).unwrap_or(usize::MAX);
-        for seen in self.seen.iter().rev().take(window) {
-            share.add(seen.failed());
-            if seen.failed() {
+        for seen in self.seen.iter().rev() {
+            if share.n >= window {
+                break;
+            }
+            share.add(seen.share);
+            if seen.share.errors > 0 {
                 since_ms = since_ms.min(seen.sent_ms);
             }
         }
@@ -161,7 +193,7 @@ impl ArmLog {
         // Nothing can have been sent after it arrived.
         for seen in self.seen.iter().rev().take_while(|seen| seen.arrived_ms >= since_ms) {
             if seen.sent_ms >= since_ms {
-                share.add(seen.failed());
+                share.add(seen.share);
             }
         }
         share
@@ -172,8 +204,8 @@ impl ArmLog {
         for seen in self.seen.iter_mut().rev().take_while(|seen| seen.arrived_ms >= since_ms) {
             if seen.sent_ms >= since_ms && !seen.excused {
                 seen.excused = true;
-                self.judged.take(seen.failed());
-                if let Some(count) = self.failures.get_mut(&seen.kind) {
+                self.judged.take(seen.share);
+                if let Some(count) = seen.kind.and_then(|kind| self.failures.get_mut(&kind)) {
                     *count = count.saturating_sub(1);
                 }
             }
@@ -196,12 +228,14 @@ impl ArmLog {
     }
 
     pub(crate) fn counts(&self) -> ArmCounts {
+        let at =
+            |percent| self.latencies.at(percent).or_else(|| percentiles::of_counts(&self.counted, percent));
         ArmCounts {
             requests: self.total.n,
             errors: self.total.errors,
-            p50_ms: self.latencies.at(50),
-            p95_ms: self.latencies.at(95),
-            p99_ms: self.latencies.at(99),
+            p50_ms: at(50),
+            p95_ms: at(95),
+            p99_ms: at(99),
         }
     }
 }

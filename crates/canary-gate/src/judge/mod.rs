@@ -4,9 +4,14 @@
 //!
 //! - *total outage*: the last `max(consecutive_failures, 3)` probes gave no answer or a server error;
 //! - *consecutive failures*: the last `consecutive_failures` probes failed;
-//! - *error rate*: more than `max_error_percent` of all probes failed, once there are `min_samples`;
+//! - *error rate*: more than `max_error_percent` of all probes failed, if there is such a limit and once
+//!   there are `min_samples`;
 //! - *latency*: the 95th percentile of the good answers after `warm_up` is above `max_p95`, or more
 //!   than `max_p95_above_baseline` above the baseline's, once there are `min_samples` of them.
+//!
+//! Statistics come on top, unless they are switched off: *errors* and *latency* are compared with the
+//! baseline by tests that may be looked at after every tick ([`kit_sequential`]); where no baseline lives,
+//! errors are held against a rate that is tolerated. A promotion then certifies what would have been seen.
 //!
 //! Where the baseline breaks the same rule and the canary is not clearly worse (more than twice as
 //! bad), both have the same cause: the verdict is `hold`, what happens meanwhile is excused, and the
@@ -18,13 +23,18 @@
 
 mod arm;
 mod bound;
+mod evidence;
+mod latency;
+mod pairing;
 mod percentiles;
 mod service;
 mod settings;
 mod verdict;
 
 pub use bound::upper_bound;
-pub use settings::{Settings, Watched};
+pub(crate) use evidence::{FIRST, probe_blocks};
+pub use settings::{Settings, Statistics, Watched, alpha};
+pub(crate) use verdict::percent;
 
 use crate::tick::Tick;
 use kit_contract::Reason;
@@ -58,13 +68,21 @@ pub struct Judge {
     ticks: u64,
     pending: u64,
     path_open: bool,
+    certifies: bool,
 }
 
 impl Judge {
     /// A judge that has seen nothing yet.
     pub fn new(settings: Settings, services: &[Watched]) -> Self {
-        let services = services.iter().map(Service::new).collect();
-        Self { settings, services, now_ms: 0, ticks: 0, pending: 0, path_open: false }
+        let services = services.iter().map(|watched| Service::new(watched, &settings)).collect();
+        Self { settings, services, now_ms: 0, ticks: 0, pending: 0, path_open: false, certifies: true }
+    }
+
+    /// The same judge, but a promotion does not say what would have been seen, which takes long to work
+    /// out: for those who judge a hundred thousand stages. Asking for a detectable rate has no effect then.
+    #[must_use]
+    pub fn without_certificate(self) -> Self {
+        Self { certifies: false, ..self }
     }
 
     /// Takes one tick. Gives the decision as soon as there is one; nothing may be fed after that.
@@ -77,23 +95,33 @@ impl Judge {
         self.pending = 0;
         for arm in &tick.arms {
             self.pending += arm.pending;
-            self.path_open |= arm.samples.iter().any(|sample| sample.kind.is_reached());
+            self.path_open |= arm.is_reached();
             if let Some(service) = self.services.iter_mut().find(|service| service.name == arm.service) {
                 service.absorb(arm, self.now_ms, &self.settings);
             }
         }
-        let mut breached = false;
-        for service in &mut self.services {
-            breached |= service.evaluate(self.now_ms, &self.settings, self.path_open).is_some();
-        }
-        if breached {
+        if self.evaluate(false) {
             return Some(self.decide(Moment::Early));
+        }
+        if !self.services.is_empty()
+            && self.services.iter().all(|service| service.may_pass_early(&self.settings))
+        {
+            return Some(self.decide(Moment::EarlyPass));
         }
         let patience_over = self.now_ms >= self.last_call_ms();
         if self.wants_more() || (self.pending > 0 && !patience_over) {
             return None;
         }
         Some(self.finish(self.now_ms))
+    }
+
+    /// True if some canary is to blame.
+    fn evaluate(&mut self, last: bool) -> bool {
+        let mut breached = false;
+        for service in &mut self.services {
+            breached |= service.evaluate(self.now_ms, &self.settings, self.path_open, last).is_some();
+        }
+        breached
     }
 
     /// True if more probes are wanted: the stage is not over, or the judge waits for canary and
@@ -114,8 +142,13 @@ impl Judge {
     /// The decision when there will be no more ticks. Before the planned end it is never `promote`.
     pub fn finish(&mut self, now_ms: u64) -> Decision {
         self.now_ms = self.now_ms.max(now_ms);
-        let over = self.now_ms >= self.settings.planned_ms;
-        self.decide(if over { Moment::End } else { Moment::Early })
+        if self.now_ms < self.settings.planned_ms {
+            return self.decide(Moment::Early);
+        }
+        if self.settings.statistics.is_some() {
+            self.evaluate(true);
+        }
+        self.decide(Moment::End)
     }
 
     /// What is known when the gate is ended from outside. Never `promote`.
@@ -159,7 +192,14 @@ impl Judge {
     }
 
     fn view(&self, moment: Moment) -> verdict::View<'_> {
-        verdict::View { settings: &self.settings, now_ms: self.now_ms, path_open: self.path_open, moment }
+        let certifies = self.certifies && moment != Moment::Early;
+        verdict::View {
+            settings: &self.settings,
+            now_ms: self.now_ms,
+            path_open: self.path_open,
+            moment,
+            certifies,
+        }
     }
 
     fn decide(&self, moment: Moment) -> Decision {
@@ -170,5 +210,7 @@ impl Judge {
     }
 }
 
+#[cfg(test)]
+mod statistics_tests;
 #[cfg(test)]
 mod tests;

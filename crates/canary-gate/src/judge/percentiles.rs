@@ -1,4 +1,6 @@
-//! Exact percentiles of values that come in one by one.
+//! Percentiles: exact ones of values that come in one by one, and upper limits of those of counts.
+
+use crate::tick::Latencies;
 
 /// Values in ascending order.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +26,21 @@ impl Percentiles {
     }
 }
 
+/// The upper limit of the bucket that holds the percentile: it is at most this. `None` without counts, or
+/// if it lies in the last bucket, which has no limit.
+pub(crate) fn of_counts(latencies: &Latencies, percent: u32) -> Option<f64> {
+    let total: u64 = latencies.counts.iter().sum();
+    let rank = (total * u64::from(percent)).div_ceil(100);
+    let mut below = 0;
+    for (at, count) in latencies.counts.iter().enumerate() {
+        below += count;
+        if total > 0 && below >= rank {
+            return latencies.upper_ms.get(at).copied();
+        }
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -40,5 +57,14 @@ mod tests {
         for (percent, value) in [(1, 1.0), (50, 10.0), (95, 19.0), (99, 20.0), (100, 20.0)] {
             assert_eq!(percentiles.at(percent), Some(value), "{percent}");
         }
+    }
+
+    #[test]
+    fn of_counts_the_limit_of_the_bucket_is_known() {
+        let latencies = Latencies { upper_ms: vec![10.0, 50.0], counts: vec![90, 8, 2] };
+        for (percent, limit_ms) in [(50, Some(10.0)), (90, Some(10.0)), (95, Some(50.0)), (99, None)] {
+            assert_eq!(of_counts(&latencies, percent), limit_ms, "{percent}");
+        }
+        assert_eq!(of_counts(&Latencies::default(), 50), None);
     }
 }

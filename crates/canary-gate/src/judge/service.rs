@@ -1,9 +1,15 @@
 //! The criteria, for one service.
 
-use super::arm::{ArmLog, Share};
+use super::arm::{ArmLog, Share, Streak};
+use super::evidence::{Evidence, Proof};
 use super::settings::{Settings, Watched};
 use crate::tick::{Arm, ArmTick};
 use kit_contract::{Name, Reason};
+
+/// A streak that is rarer than this, in a canary no worse than its baseline, is no chance.
+const RARE: f64 = 1e-5;
+/// How far back before a streak the baseline is looked at.
+const BEFORE_STREAK_MS: u64 = 10_000;
 
 /// What the canary was caught at.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,6 +24,8 @@ pub(crate) enum Breach {
     P95 { canary_ms: f64, limit_ms: u64 },
     /// The 95th percentile is too far above the baseline's.
     P95AboveBaseline { canary_ms: f64, baseline_ms: f64, limit_ms: u64 },
+    /// Statistics have proved it.
+    Proved(Proof),
 }
 
 impl Breach {
@@ -25,8 +33,10 @@ impl Breach {
         match self {
             Self::Outage(_) => Reason::TotalOutage,
             Self::Consecutive(_) => Reason::ConsecutiveFailures,
-            Self::ErrorRate(_) => Reason::ErrorRateExceeded,
-            Self::P95 { .. } | Self::P95AboveBaseline { .. } => Reason::LatencyExceeded,
+            Self::ErrorRate(_) | Self::Proved(Proof::Errors | Proof::Alone) => Reason::ErrorRateExceeded,
+            Self::P95 { .. } | Self::P95AboveBaseline { .. } | Self::Proved(Proof::Slow) => {
+                Reason::LatencyExceeded
+            }
         }
     }
 }
@@ -50,22 +60,29 @@ pub(crate) struct Service {
     pub(crate) holding: bool,
     /// The breach that the verdict is about, if there is one.
     pub(crate) breach: Option<Breach>,
+    /// `None`: there are only limits.
+    pub(crate) evidence: Option<Evidence>,
     suspicion: Option<Suspicion>,
 }
 
 impl Service {
-    pub(crate) fn new(watched: &Watched) -> Self {
+    pub(crate) fn new(watched: &Watched, settings: &Settings) -> Self {
+        let rules = settings.statistics.as_ref();
         Self {
             name: watched.service.clone(),
             canary: ArmLog::default(),
             baseline: watched.baseline.then(ArmLog::default),
             holding: false,
             breach: None,
+            evidence: rules.map(|rules| Evidence::new(rules, settings, watched.baseline)),
             suspicion: None,
         }
     }
 
     pub(crate) fn absorb(&mut self, arm: &ArmTick, t_ms: u64, settings: &Settings) {
+        if let Some(evidence) = &mut self.evidence {
+            evidence.absorb(arm);
+        }
         let log = match arm.arm {
             Arm::Canary => Some(&mut self.canary),
             Arm::Baseline => self.baseline.as_mut(),
@@ -73,6 +90,9 @@ impl Service {
         if let Some(log) = log {
             for sample in &arm.samples {
                 log.add(*sample, t_ms, settings.warm_up_ms);
+            }
+            for counts in &arm.counts {
+                log.add_counts(counts, t_ms);
             }
         }
     }
@@ -98,14 +118,32 @@ impl Service {
         self.canary.judged().n < self.canary.total().n
     }
 
-    /// Looks at everything after a tick. Gives the breach that the canary alone is to blame for.
-    pub(crate) fn evaluate(&mut self, t_ms: u64, settings: &Settings, path_open: bool) -> Option<Breach> {
+    /// True if the stage may end early for this service.
+    pub(crate) fn may_pass_early(&self, settings: &Settings) -> bool {
+        let live = self.live_baseline().is_some();
+        let passed = self.evidence.as_ref().is_some_and(|evidence| evidence.may_pass_early(live));
+        passed && !self.holding && !self.is_suspicious() && self.canary.judged().n >= settings.least()
+    }
+
+    /// Looks at everything after a tick. Gives the breach that the canary alone is to blame for. `last`:
+    /// nothing more will come.
+    pub(crate) fn evaluate(
+        &mut self,
+        t_ms: u64,
+        settings: &Settings,
+        path_open: bool,
+        last: bool,
+    ) -> Option<Breach> {
         self.holding = false;
         self.breach = None;
+        if let Some(evidence) = &mut self.evidence {
+            evidence.advance(t_ms, last);
+        }
         if !self.can_be_judged(path_open) {
             return None;
         }
         self.excuse_common_failures(settings);
+        self.holding |= self.are_ill_together(t_ms, settings);
         let Some(breach) = self.find_breach(settings) else {
             self.suspicion = None;
             return None;
@@ -115,7 +153,7 @@ impl Service {
             self.suspicion = None;
             return None;
         }
-        if self.waits_for_baseline(t_ms, settings) {
+        if !matches!(breach, Breach::Proved(_)) && self.waits_for_baseline(t_ms, settings) {
             return None;
         }
         self.breach = Some(breach);
@@ -132,7 +170,7 @@ impl Service {
             return;
         }
         let down = canary_share.errors == canary_share.n && canary_share.n >= settings.outage();
-        self.holding = down || canary_share.is_above(settings.max_error_percent);
+        self.holding = down || canary_share.is_above(settings.trouble_percent());
         self.canary.excuse_since(since_ms);
         self.canary.forgive_streak();
         if let Some(baseline) = &mut self.baseline {
@@ -140,20 +178,48 @@ impl Service {
         }
     }
 
+    /// True if both arms fail at the moment, and the canary is not clearly worse. Only asked where
+    /// statistics judge: they see no fault of the canary in that, but good it is not.
+    fn are_ill_together(&self, t_ms: u64, settings: &Settings) -> bool {
+        let Some(baseline) = self.live_baseline().filter(|_| self.evidence.is_some()) else { return false };
+        let since_ms = t_ms.saturating_sub(settings.moment_ms());
+        let (canary, baseline) = (self.canary.since(since_ms), baseline.since(since_ms));
+        let ill = |share: Share| share.errors >= 2 && share.is_above(settings.trouble_percent());
+        ill(canary) && ill(baseline) && !canary.is_clearly_worse_than(baseline)
+    }
+
     /// The gravest breach, whoever is to blame.
     fn find_breach(&self, settings: &Settings) -> Option<Breach> {
         let streak = self.canary.streak();
-        if streak.dark >= settings.outage() {
+        let explained = self.is_explained(streak);
+        if streak.dark >= settings.outage() && !explained {
             return Some(Breach::Outage(streak.dark));
         }
-        if settings.consecutive_failures > 0 && streak.length >= settings.consecutive_failures {
+        if settings.consecutive_failures > 0 && streak.length >= settings.consecutive_failures && !explained {
             return Some(Breach::Consecutive(streak.length));
         }
         let judged = self.canary.judged();
-        if judged.n >= settings.least() && judged.is_above(settings.max_error_percent) {
+        if judged.n >= settings.least()
+            && settings.max_error_percent.is_some_and(|percent| judged.is_above(percent))
+        {
             return Some(Breach::ErrorRate(judged));
         }
-        self.find_slowness(settings)
+        self.find_slowness(settings).or_else(|| self.find_proof())
+    }
+
+    /// What statistics have proved: against the baseline if it lives, against what is tolerated if not.
+    fn find_proof(&self) -> Option<Breach> {
+        let live = self.live_baseline().is_some();
+        self.evidence.as_ref().and_then(|evidence| evidence.proof(live)).map(Breach::Proved)
+    }
+
+    /// True if a canary no worse than the baseline at that time would show such a streak now and then.
+    /// Where a third of all requests fail, five in a row say nothing. Only asked where statistics judge.
+    fn is_explained(&self, streak: Streak) -> bool {
+        let Some(baseline) = self.live_baseline().filter(|_| self.evidence.is_some()) else { return false };
+        let share = baseline.since(streak.since_ms.saturating_sub(BEFORE_STREAK_MS));
+        let rate = (share.errors as f64 + 0.5) / (share.n as f64 + 1.0);
+        rate.powf(streak.length as f64) > RARE
     }
 
     fn find_slowness(&self, settings: &Settings) -> Option<Breach> {
@@ -185,14 +251,15 @@ impl Service {
             }
             Breach::ErrorRate(canary) => {
                 let share = baseline.judged();
-                share.is_above(settings.max_error_percent) && !canary.is_clearly_worse_than(share)
+                share.is_above(settings.trouble_percent()) && !canary.is_clearly_worse_than(share)
             }
             Breach::P95 { canary_ms, limit_ms } => {
                 let enough = baseline.warm().count() >= settings.least();
                 let baseline_ms = baseline.warm().at(95).filter(|_| enough);
                 baseline_ms.is_some_and(|p95_ms| p95_ms > limit_ms as f64 && canary_ms <= 2.0 * p95_ms)
             }
-            Breach::P95AboveBaseline { .. } => false,
+            // What hits both has cancelled already.
+            Breach::P95AboveBaseline { .. } | Breach::Proved(_) => false,
         }
     }
 
@@ -212,7 +279,7 @@ impl Service {
 /// When the trouble began that an arm is in, if it is: several recent failures, and more than allowed.
 fn trouble_since(log: &ArmLog, settings: &Settings) -> Option<u64> {
     let (share, first_ms) = log.recent(settings.window());
-    let in_trouble = share.errors >= 2 && share.is_above(settings.max_error_percent);
+    let in_trouble = share.errors >= 2 && share.is_above(settings.trouble_percent());
     let streak = log.streak();
     if in_trouble {
         Some(first_ms)

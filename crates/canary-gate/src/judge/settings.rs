@@ -2,10 +2,21 @@
 
 use kit_contract::Name;
 use kit_contract::config::{Gate, Span};
+use kit_sequential::Budget;
 use serde::{Deserialize, Serialize};
 
 /// Even with `consecutive_failures = 0` or less than this, it takes so many to call it an outage.
 const LEAST_OUTAGE: u64 = 3;
+/// Requests of others come in bundles, so it takes more of them.
+const LEAST_OUTAGE_COUNTED: u64 = 10;
+/// Where no limit is given, an arm that fails more often than this, in percent, is in trouble.
+const TROUBLE_PERCENT: f64 = 5.0;
+/// Without `warm_up`: this part of the stage, and at most so long.
+const WARM_UP_PART: u64 = 10;
+const WARM_UP_MOST_MS: u64 = 30_000;
+/// What counts as "at the moment": this part of the stage, and at most so long.
+const MOMENT_PART: u64 = 10;
+const MOMENT_MOST_MS: u64 = 30_000;
 
 /// What the judge goes by. It stands at the head of every file of ticks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,8 +30,8 @@ pub struct Settings {
     pub timeout_ms: u64,
     /// Failures in a row that are too many; 0: no such limit.
     pub consecutive_failures: u64,
-    /// Share of failures that is just allowed, in percent.
-    pub max_error_percent: f64,
+    /// Share of failures that is just allowed, in percent; `None`: no such limit.
+    pub max_error_percent: Option<f64>,
     /// Highest 95th percentile of the canary; `None`: no such limit.
     pub max_p95_ms: Option<u64>,
     /// How far the canary's 95th percentile may be above the baseline's; `None`: not compared.
@@ -31,13 +42,74 @@ pub struct Settings {
     pub warm_up_ms: u64,
     /// How long after the planned end the judge may wait for canary and baseline to recover.
     pub hold_max_ms: u64,
+    /// The statistics; `None`: only the limits above.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub statistics: Option<Statistics>,
+}
+
+/// What the statistics go by. Rates and probabilities are 0 to 1.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Statistics {
+    /// Probability with which a healthy canary of one service may be blamed in this stage.
+    pub alpha: f64,
+    /// How many times the baseline's odds of failure are no fault of the canary.
+    pub tolerated_odds: f64,
+    /// Error rate that is tolerated without a living baseline.
+    pub tolerated_rate: f64,
+    /// Error rate that must have been detectable for a promotion.
+    pub detect_rate: Option<f64>,
+    /// Error rate below which the stage may end early.
+    pub early_pass_rate: Option<f64>,
+    /// How much slower than the baseline is tolerated: 0.15 for 15 %.
+    pub latency_margin: f64,
+    /// So many failures in a row may have one cause.
+    pub clump: u32,
+    /// Share of the requests that the canary should get, if others count them.
+    pub share: Option<f64>,
+    /// True if others count the requests; false if the gate sends them itself.
+    pub counted: bool,
+}
+
+/// Failures of one cause that come together: measured streams have clumps of a few.
+const CLUMP: u32 = 5;
+
+impl Statistics {
+    /// From `deploy.toml`'s terms; `None` if they are switched off. `alpha` is this stage's and service's.
+    pub fn new(gate: &Gate, alpha: f64) -> Option<Self> {
+        (alpha > 0.0).then(|| Self {
+            alpha,
+            tolerated_odds: gate.tolerated_odds,
+            tolerated_rate: gate.tolerated_error_percent / 100.0,
+            detect_rate: gate.detect_error_percent.map(|percent| percent / 100.0),
+            early_pass_rate: gate.early_pass_error_percent.map(|percent| percent / 100.0),
+            latency_margin: gate.latency_margin_percent / 100.0,
+            clump: CLUMP,
+            share: None,
+            counted: false,
+        })
+    }
+}
+
+/// What one service may spend in stage number `at` (from 0) of `stages`, 0 to 1.
+///
+/// Earlier stages get more: a bad release is to be found while few users see it. Of three stages they
+/// get 3, 2 and 1 sixths.
+pub fn alpha(max_false_rollback_percent: f64, at: usize, stages: usize, services: usize) -> f64 {
+    let stages = stages.max(1);
+    let weight = stages.saturating_sub(at).max(1) as f64;
+    let sum = (stages * (stages + 1)) as f64 / 2.0;
+    let whole = max_false_rollback_percent / 100.0 * weight / sum;
+    Budget { whole, stages: 1, services: u32::try_from(services).unwrap_or(u32::MAX) }.service()
 }
 
 impl Settings {
-    /// From `deploy.toml`'s terms.
+    /// From `deploy.toml`'s terms: the limits, without statistics.
     pub fn new(gate: &Gate, duration: Span) -> Self {
+        let planned_ms = duration.as_ms();
+        let warm_up_ms = (planned_ms / WARM_UP_PART).min(WARM_UP_MOST_MS);
         Self {
-            planned_ms: duration.as_ms(),
+            planned_ms,
             interval_ms: gate.interval.as_ms(),
             timeout_ms: gate.timeout.as_ms(),
             consecutive_failures: u64::from(gate.consecutive_failures),
@@ -45,14 +117,32 @@ impl Settings {
             max_p95_ms: gate.max_p95.map(Span::as_ms),
             max_p95_above_baseline_ms: gate.max_p95_above_baseline.map(Span::as_ms),
             min_samples: gate.min_samples,
-            warm_up_ms: gate.warm_up.as_ms(),
+            warm_up_ms: gate.warm_up.map_or(warm_up_ms, Span::as_ms),
             hold_max_ms: gate.hold_max.as_ms(),
+            statistics: None,
         }
     }
 
-    /// Dark probes in a row that make a total outage.
+    /// The same, with statistics.
+    #[must_use]
+    pub fn with(self, statistics: Option<Statistics>) -> Self {
+        Self { statistics, ..self }
+    }
+
+    /// Dark requests in a row that make a total outage.
     pub(crate) fn outage(&self) -> u64 {
-        self.consecutive_failures.max(LEAST_OUTAGE)
+        let counted = self.statistics.as_ref().is_some_and(|rules| rules.counted);
+        self.consecutive_failures.max(if counted { LEAST_OUTAGE_COUNTED } else { LEAST_OUTAGE })
+    }
+
+    /// An arm that fails more often than this, in percent, is in trouble.
+    pub(crate) fn trouble_percent(&self) -> f64 {
+        self.max_error_percent.unwrap_or(TROUBLE_PERCENT)
+    }
+
+    /// How far back "at the moment" reaches.
+    pub(crate) fn moment_ms(&self) -> u64 {
+        (self.planned_ms / MOMENT_PART).min(MOMENT_MOST_MS)
     }
 
     /// Samples without which nothing is promoted. Nothing at all is never enough.
@@ -84,4 +174,28 @@ pub struct Watched {
     pub service: Name,
     /// True if there is an address of the version that serves now.
     pub baseline: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_budget_is_split_over_stages_and_services_and_spent_once() {
+        for (stages, services) in [(1, 1), (3, 1), (3, 4), (6, 2)] {
+            let sum: f64 = (0..stages).map(|at| alpha(0.9, at, stages, services) * services as f64).sum();
+            assert!((sum - 0.009).abs() < 1e-15, "{stages} {services}: {sum}");
+            assert!(alpha(0.9, 0, stages, services) >= alpha(0.9, stages - 1, stages, services));
+        }
+        assert!((alpha(0.9, 0, 3, 1) - 0.0045).abs() < 1e-15);
+    }
+
+    #[test]
+    fn without_a_warm_up_it_is_a_tenth_and_at_most_half_a_minute() {
+        for (seconds, warm_up_ms) in [(5, 500), (300, 30_000), (900, 30_000)] {
+            assert_eq!(Settings::new(&Gate::default(), Span::from_secs(seconds)).warm_up_ms, warm_up_ms);
+        }
+        let given = Gate { warm_up: Some(Span::from_ms(0)), ..Gate::default() };
+        assert_eq!(Settings::new(&given, Span::from_secs(5)).warm_up_ms, 0);
+    }
 }

@@ -8,7 +8,13 @@ use proptest::prelude::*;
 const SECOND: u64 = 1000;
 
 fn settings(planned_s: u64) -> Settings {
-    let gate = Gate { min_samples: 20, hold_max: Span::from_secs(30), ..Gate::default() };
+    let gate = Gate {
+        min_samples: 20,
+        max_error_percent: Some(5.0),
+        warm_up: Some(Span::from_ms(0)),
+        hold_max: Span::from_secs(30),
+        ..Gate::default()
+    };
     Settings::new(&gate, Span::from_secs(planned_s))
 }
 
@@ -21,7 +27,7 @@ fn sample(kind: Kind, sent_ms: u64) -> Sample {
 }
 
 fn arm(service: &str, arm: Arm, samples: Vec<Sample>) -> ArmTick {
-    ArmTick { service: service.parse().unwrap(), arm, samples, pending: 0 }
+    ArmTick { service: service.parse().unwrap(), arm, samples, pending: 0, counts: Vec::new() }
 }
 
 /// What an arm answers in each second: one character, one kind; the last one goes on for ever.
@@ -373,7 +379,7 @@ proptest! {
                 arm.samples.clear();
             }
         }
-        let settings = Settings { min_samples: 0, max_error_percent: 100.0, consecutive_failures: 0, ..settings(20) };
+        let settings = Settings { min_samples: 0, max_error_percent: Some(100.0), consecutive_failures: 0, ..settings(20) };
         let decision = judge_all(&settings, &watched(&["api", "web"], true), &ticks);
         prop_assert!(decision.verdict != GateVerdict::Promote, "{}", decision.message);
     }
@@ -383,7 +389,7 @@ proptest! {
         ticks in stage(prop_oneof![Just(Kind::Timeout), Just(Kind::Refused), Just(Kind::Dns), Just(Kind::Reset)]),
         baseline in any::<bool>(),
     ) {
-        let settings = Settings { min_samples: 0, max_error_percent: 100.0, ..settings(20) };
+        let settings = Settings { min_samples: 0, max_error_percent: Some(100.0), ..settings(20) };
         let decision = judge_all(&settings, &watched(&["api", "web"], baseline), &ticks);
         prop_assert_eq!(decision.verdict, GateVerdict::Inconclusive, "{}", decision.message);
     }
@@ -395,7 +401,7 @@ proptest! {
             arm.samples.iter_mut().for_each(|sample| sample.kind = Kind::ClientError);
         }
         let settings =
-            Settings { min_samples: 0, max_error_percent: limit, consecutive_failures: 0, ..settings(20) };
+            Settings { min_samples: 0, max_error_percent: Some(limit), consecutive_failures: 0, ..settings(20) };
         let decision = judge_all(&settings, &watched(&["api", "web"], true), &ticks);
         prop_assert!(decision.verdict != GateVerdict::Promote, "{}", decision.message);
     }

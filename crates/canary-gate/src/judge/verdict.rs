@@ -2,6 +2,7 @@
 
 use super::arm::{ArmLog, Share};
 use super::bound::upper_bound;
+use super::evidence::{Evidence, Proof};
 use super::service::{Breach, Service};
 use super::settings::Settings;
 use kit_contract::Reason;
@@ -20,6 +21,8 @@ const METHOD: &str = "exact one-sided 95 % bound (Clopper-Pearson) for the probe
 pub(crate) enum Moment {
     /// Before everything planned was seen: a service that is not guilty is not known to be healthy.
     Early,
+    /// Before the end, but the canary is certain enough to be good.
+    EarlyPass,
     /// When all was seen.
     End,
 }
@@ -30,13 +33,19 @@ pub(crate) struct View<'a> {
     pub(crate) now_ms: u64,
     pub(crate) path_open: bool,
     pub(crate) moment: Moment,
+    /// Whether it is worked out what would have been seen.
+    pub(crate) certifies: bool,
 }
 
 impl View<'_> {
     /// The verdict on one service.
     pub(crate) fn of(&self, service: &Service) -> ServiceVerdict {
-        let (verdict, reason, message) = self.judge(service);
+        let live = service.live_baseline().is_some();
+        let detectable =
+            service.evidence.as_ref().filter(|_| self.certifies).map(|tests| tests.detectable(live));
+        let (verdict, reason, message) = self.judge(service, detectable);
         let judged = service.canary.judged();
+        let rules = service.evidence.as_ref().map(Evidence::rules);
         ServiceVerdict {
             service: service.name.clone(),
             verdict,
@@ -48,12 +57,19 @@ impl View<'_> {
                 samples: judged.n,
                 error_rate_upper_bound: upper_bound(judged.errors, judged.n),
                 method: METHOD.to_owned(),
-                absolute_only: service.live_baseline().is_none(),
+                absolute_only: !live,
+                alpha: rules.map(|rules| to_six_digits(rules.alpha)),
+                detectable_error_rate: detectable.flatten().map(to_six_digits),
+                asked_error_rate: rules.and_then(|rules| rules.detect_rate),
+                evidence: service
+                    .evidence
+                    .as_ref()
+                    .map(|tests| to_six_digits(tests.value(live).min(MOST_EVIDENCE))),
             },
         }
     }
 
-    fn judge(&self, service: &Service) -> (GateVerdict, Reason, String) {
+    fn judge(&self, service: &Service, detectable: Option<Option<f64>>) -> (GateVerdict, Reason, String) {
         use GateVerdict::{Hold, Inconclusive, Promote, Rollback};
         if let Some(breach) = service.breach {
             return (Rollback, breach.reason(), self.accuse(service, breach));
@@ -70,6 +86,9 @@ impl View<'_> {
             let text = format!("canary and baseline fail together: {}", arms(service, Share::total));
             return (Hold, Reason::CommonMode, text);
         }
+        if service.evidence.as_ref().is_some_and(Evidence::is_starved) && self.moment != Moment::Early {
+            return (Inconclusive, Reason::ShareMismatch, self.starved(service));
+        }
         if let Some(lack) = self.lack(service) {
             return (Inconclusive, Reason::TooFewSamples, lack);
         }
@@ -78,7 +97,31 @@ impl View<'_> {
             let text = format!("no probe of the canary succeeded: {}", arms(service, Share::judged));
             return (Rollback, Reason::TotalOutage, text);
         }
-        (Promote, Reason::Promoted, arms(service, Share::judged))
+        let text = arms(service, Share::judged);
+        let Some(detectable) = detectable else { return (Promote, Reason::Promoted, text) };
+        let seen = match detectable {
+            Some(rate) => format!("{} % errors would have been seen (90 %)", percent(rate)),
+            None => "no error rate would have been seen for certain (90 %)".to_owned(),
+        };
+        let asked = service.evidence.as_ref().and_then(|tests| tests.rules().detect_rate);
+        match asked {
+            Some(asked) if detectable.is_none_or(|rate| rate > asked) => {
+                let text = format!("{seen}, {} % are asked for: {text}", percent(asked));
+                (Inconclusive, Reason::TooFewSamples, text)
+            }
+            _ => (Promote, Reason::Promoted, format!("{text}; {seen}")),
+        }
+    }
+
+    fn starved(&self, service: &Service) -> String {
+        let totals = service.evidence.as_ref().map(Evidence::totals).unwrap_or_default();
+        let share = self.settings.statistics.as_ref().and_then(|rules| rules.share).unwrap_or_default();
+        format!(
+            "the canary got {} of {} requests, where {} % were configured",
+            totals.requests,
+            totals.requests + totals.baseline_requests,
+            percent(share)
+        )
     }
 
     /// What is missing for a promotion.
@@ -135,7 +178,7 @@ impl View<'_> {
                     }
                     None => "no baseline to compare with".to_owned(),
                 };
-                format!("{streak} ({}), {baseline}", service.canary.failures())
+                format!("{streak}{}, {baseline}", kinds(service))
             }
             Breach::ErrorRate(_) => {
                 let baseline = match service.live_baseline() {
@@ -146,12 +189,12 @@ impl View<'_> {
                     None => "no baseline to compare with".to_owned(),
                 };
                 format!(
-                    "{} of {} canary probes failed ({:.1} %, allowed {} %), {baseline} ({})",
+                    "{} of {} canary probes failed ({:.1} %, allowed {} %), {baseline}{}",
                     judged.errors,
                     judged.n,
                     judged.percent(),
-                    self.settings.max_error_percent,
-                    service.canary.failures()
+                    self.settings.max_error_percent.unwrap_or_default(),
+                    kinds(service)
                 )
             }
             Breach::P95 { canary_ms, limit_ms } => {
@@ -161,12 +204,75 @@ impl View<'_> {
                 };
                 format!("canary p95 is {canary_ms:.0} ms, allowed {limit_ms} ms{baseline}")
             }
+            Breach::Proved(proof) => proved(service, proof),
             Breach::P95AboveBaseline { canary_ms, baseline_ms, limit_ms } => format!(
                 "canary p95 is {canary_ms:.0} ms, baseline {baseline_ms:.0} ms: {:.0} ms more, allowed {limit_ms} ms",
                 canary_ms - baseline_ms
             ),
         }
     }
+}
+
+/// What statistics have proved, with the numbers it rests on.
+fn proved(service: &Service, proof: Proof) -> String {
+    let Some(tests) = &service.evidence else { return String::new() };
+    let totals = tests.totals();
+    let certain =
+        format!("a healthy canary is blamed with {} % probability at most", percent(tests.rules().alpha));
+    match proof {
+        Proof::Errors => format!(
+            "fails more often than the baseline: {} of {} against {} of {}{}; {certain}",
+            totals.errors,
+            totals.requests,
+            totals.baseline_errors,
+            totals.baseline_requests,
+            kinds(service)
+        ),
+        Proof::Alone => format!(
+            "fails more often than the tolerated {} %: {} of {}{}, and there is no baseline to compare with; \
+             {certain}",
+            percent(tests.rules().tolerated_rate),
+            totals.errors,
+            totals.requests,
+            kinds(service)
+        ),
+        Proof::Slow => {
+            let p95 = |log: Option<&ArmLog>| match log.and_then(|log| log.counts().p95_ms) {
+                Some(p95_ms) => format!("{p95_ms:.0} ms"),
+                None => "unknown".to_owned(),
+            };
+            format!(
+                "is slower than the baseline by more than {} %: p95 {} against {}; {certain}",
+                percent(tests.rules().latency_margin),
+                p95(Some(&service.canary)),
+                p95(service.live_baseline())
+            )
+        }
+    }
+}
+
+/// ` (5 × server_error)`, if it is known.
+fn kinds(service: &Service) -> String {
+    let failures = service.canary.failures();
+    if failures.is_empty() { failures } else { format!(" ({failures})") }
+}
+
+/// A rate in percent, to three digits that matter.
+pub(crate) fn percent(rate: f64) -> String {
+    let percent = rate * 100.0;
+    if percent <= 0.0 {
+        return "0".to_owned();
+    }
+    let digits = (2.0 - percent.log10().floor()).clamp(0.0, 6.0) as usize;
+    let text = format!("{percent:.digits$}");
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
+/// More is as good as infinite, and JSON has no infinity.
+const MOST_EVIDENCE: f64 = 1e30;
+
+fn to_six_digits(value: f64) -> f64 {
+    format!("{value:.5e}").parse().unwrap_or(value)
 }
 
 impl Share {

@@ -48,6 +48,20 @@ pub struct Certificate {
     pub method: String,
     /// True if there was no live baseline, so only absolute limits could decide.
     pub absolute_only: bool,
+    /// Probability with which statistics may blame a healthy canary of this service in this stage (0 to 1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alpha: Option<f64>,
+    /// Smallest error rate of the canary (0 to 1) that would have been seen with 90 % probability, given
+    /// as many requests and errors of the baseline as there were. Absent: none would have been, or the
+    /// stage did not reach its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detectable_error_rate: Option<f64>,
+    /// What was asked for it (0 to 1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_error_rate: Option<f64>,
+    /// The evidence against the canary: 1 at the start, proof at `1 / alpha`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<f64>,
 }
 
 /// The verdict on one service.
@@ -89,6 +103,9 @@ pub struct Gate {
     pub ticks: u64,
     /// File that holds every tick, one JSON object per line, beside this artifact.
     pub ticks_file: Option<String>,
+    /// True if the gate only looked on: its verdict decided nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shadow: bool,
 }
 
 impl Body for Gate {

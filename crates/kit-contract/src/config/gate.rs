@@ -96,8 +96,27 @@ pub struct Gate {
     pub timeout: Span,
     /// Roll back after so many failed probes in a row. 0: never for this reason.
     pub consecutive_failures: u32,
+    /// Probability that a healthy release is rolled back by statistics, over the whole rollout, in percent:
+    /// split over stages and services. 0: no statistics, only the limits below.
+    pub max_false_rollback_percent: f64,
+    /// How many times the baseline's odds of failure are no fault of the canary: at least 1.
+    pub tolerated_odds: f64,
+    /// Error rate that is tolerated where there is no living baseline to compare with, in percent.
+    pub tolerated_error_percent: f64,
+    /// Promote only if so many errors, in percent, would have been seen with 90 % probability. Absent:
+    /// what would have been seen is only said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detect_error_percent: Option<f64>,
+    /// Promote before the end of the stage once fewer errors than this, in percent, are certain (95 %).
+    /// Absent: every stage is watched to its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub early_pass_error_percent: Option<f64>,
+    /// How much slower than the baseline the canary may be, in percent, before statistics count it.
+    pub latency_margin_percent: f64,
     /// Roll back if more than this share of probes failed, in percent, once `min_samples` are there.
-    pub max_error_percent: f64,
+    /// Absent: no such limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_error_percent: Option<f64>,
     /// Roll back if the 95th percentile of the canary is above this. Absent: no absolute limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_p95: Option<Span>,
@@ -106,8 +125,10 @@ pub struct Gate {
     pub max_p95_above_baseline: Option<Span>,
     /// Fewer samples of the canary than this decide nothing.
     pub min_samples: u64,
-    /// Latencies of the first moments after a shift are not judged. Errors always are.
-    pub warm_up: Span,
+    /// Latencies of the first moments after a shift are not judged. Errors always are. Absent: a tenth of
+    /// the stage, at most 30 s.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warm_up: Option<Span>,
     /// How long a stage may stay in `hold` before it is called inconclusive.
     pub hold_max: Span,
     /// What becomes of a canary that nobody can judge.
@@ -120,11 +141,17 @@ impl Default for Gate {
             interval: Span::from_secs(1),
             timeout: Span::from_secs(5),
             consecutive_failures: 5,
-            max_error_percent: 5.0,
+            max_false_rollback_percent: 0.9,
+            tolerated_odds: 1.2,
+            tolerated_error_percent: 1.0,
+            detect_error_percent: None,
+            early_pass_error_percent: None,
+            latency_margin_percent: 15.0,
+            max_error_percent: None,
             max_p95: None,
             max_p95_above_baseline: None,
             min_samples: 20,
-            warm_up: Span::from_secs(0),
+            warm_up: None,
             hold_max: Span::from_secs(10 * 60),
             on_inconclusive: InconclusiveAction::Withdraw,
         }
