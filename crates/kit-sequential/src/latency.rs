@@ -68,13 +68,18 @@ impl TailTest {
     }
 
     /// Takes a block: `slow` of `n` requests of the canary, and the same of the baseline.
-    pub fn update(&mut self, slow: u64, n: u64, baseline_slow: u64, baseline_n: u64) {
+    ///
+    /// Slow requests come together: one pause, and all requests of that moment wait. If the block is worth
+    /// only `worth` independent requests of the canary, the ratio is taken to the power of `worth / n`,
+    /// which leaves an e-process by Jensen's inequality.
+    pub fn update(&mut self, slow: u64, n: u64, baseline_slow: u64, baseline_n: u64, worth: f64) {
         if n == 0 || baseline_n == 0 || slow + baseline_slow == 0 {
             return;
         }
         let theta = n as f64 / (n + baseline_n) as f64;
         let (x, m) = (slow as f64, (slow + baseline_slow) as f64);
-        let terms = EXCESS.map(|psi| ln_likelihood_ratio(psi, theta, x, m));
+        let power = (worth / n as f64).clamp(0.0, 1.0);
+        let terms = EXCESS.map(|psi| power * ln_likelihood_ratio(psi, theta, x, m));
         self.0.update(|at| terms[at]);
     }
 
@@ -116,13 +121,15 @@ mod tests {
 
         /// Both arms with the same share of slow requests, over all outcomes of two binomials.
         #[test]
-        fn equal_tails_are_no_evidence(p in 0.0_f64..=1.0, n in 1_u64..10, baseline_n in 1_u64..25) {
+        fn equal_tails_are_no_evidence(
+            p in 0.0_f64..=1.0, n in 1_u64..10, baseline_n in 1_u64..25, worth in 0.1_f64..12.0,
+        ) {
             let mut expectation = 0.0;
             for slow in 0..=n {
                 for baseline_slow in 0..=baseline_n {
                     let mut test = TailTest::new();
                     test.start(1.0);
-                    test.update(slow, n, baseline_slow, baseline_n);
+                    test.update(slow, n, baseline_slow, baseline_n, worth);
                     expectation += pmf(slow, n, p) * pmf(baseline_slow, baseline_n, p) * test.evidence();
                 }
             }
@@ -137,7 +144,7 @@ mod tests {
         tail.start(1.0);
         for _ in 0..20 {
             signs.update(4, 5);
-            tail.update(2, 5, 9, 95);
+            tail.update(2, 5, 9, 95, 5.0);
         }
         assert!(signs.evidence() > 1e4 && tail.evidence() > 1e4, "{} {}", signs.evidence(), tail.evidence());
     }

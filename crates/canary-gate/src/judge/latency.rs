@@ -8,7 +8,8 @@ use kit_sequential::{SignTest, TailTest, weighted};
 const QUANTILES: [f64; 3] = [0.9, 0.95, 0.99];
 /// Requests of the baseline without which its past says nothing.
 const LEAST_PAST: u64 = 100;
-/// Tails are compared over spans of at least this length: their counts must not be tiny.
+/// What happens within a span of this length may have one cause: a pause, a full queue, a busy machine. So
+/// each span is one vote, however many requests it has.
 const SPAN_MS: u64 = 1000;
 /// Prior mass on a slowness that is there once warm; the rest is spread over the stage.
 const FIRST: f64 = 0.6;
@@ -27,6 +28,8 @@ pub(crate) struct Slowness {
     /// Of the baseline, before this span.
     past: Latencies,
     compared_ms: u64,
+    pairs: u64,
+    slower: u64,
     has_pairs: bool,
 }
 
@@ -42,6 +45,8 @@ impl Slowness {
             baseline: Latencies::default(),
             past: Latencies::default(),
             compared_ms: warm_up_ms,
+            pairs: 0,
+            slower: 0,
             has_pairs: false,
         };
         this.start(FIRST);
@@ -61,15 +66,24 @@ impl Slowness {
         let passed_ms = block.until_ms - self.placed_ms;
         self.placed_ms = block.until_ms;
         self.start((1.0 - FIRST) * passed_ms as f64 / self.judged_ms as f64);
-        if block.pairs > 0 {
-            self.has_pairs = true;
-            self.signs.update(block.slower, block.pairs);
-        }
+        self.pairs += block.pairs;
+        self.slower += block.slower;
         merge(&mut self.canary, &block.canary);
         merge(&mut self.baseline, &block.baseline);
         if block.until_ms >= self.compared_ms + SPAN_MS {
             self.compared_ms = block.until_ms;
+            self.vote();
             self.compare_tails();
+        }
+    }
+
+    /// The majority of the pairs; a tie speaks for the canary. If no pair is slower with more than ½
+    /// probability, neither is the majority.
+    fn vote(&mut self) {
+        if self.pairs > 0 {
+            self.has_pairs = true;
+            self.signs.update(u64::from(2 * self.slower > self.pairs), 1);
+            (self.pairs, self.slower) = (0, 0);
         }
     }
 
@@ -82,7 +96,7 @@ impl Slowness {
                 let Some((at, limit_ms)) = limit(&self.past, past, quantile) else { continue };
                 let slow = above(&self.canary, limit_ms * (1.0 + self.margin));
                 let baseline_slow = self.baseline.counts.iter().skip(at + 1).sum();
-                tail.update(slow, n, baseline_slow, baseline_n);
+                tail.update(slow, n, baseline_slow, baseline_n, 1.0);
             }
         }
         merge(&mut self.past, &self.baseline);
