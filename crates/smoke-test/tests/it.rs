@@ -284,7 +284,7 @@ fn secrets_in_headers_are_sent_and_never_shown() {
             check(
                 "home",
                 &server.url("/?key=in-the-query"),
-                &format!("headers = {{ Authorization = {{ env = \"SHOP_AUTH\" }} }}\n[smoke.checks.expect]\nstatus = [401]\nbody_contains = \"fine\"")
+                "headers = { Authorization = { env = \"SHOP_AUTH\" } }\n[smoke.checks.expect]\nstatus = [401]\nbody_contains = \"fine\""
             )
         ),
     );
