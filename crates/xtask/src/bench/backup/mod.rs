@@ -24,12 +24,15 @@ pub(crate) struct Args {
     /// Where data, dumps and backups are put; needs about 8 GB
     #[arg(long, default_value = "/tmp/deploy-kit-bench")]
     folder: PathBuf,
+    /// Take the programs in target/release as they are, instead of building them first
+    #[arg(long)]
+    built: bool,
 }
 
 /// Builds the programs, seeds a server, runs every row in turn, and writes the table.
 pub(super) fn run(workspace: &Workspace, args: &Args) -> Result<bool, Error> {
     let build = ["cargo", "build", "--release", "--locked", "-p", "db-backup", "-p", "db-restore"];
-    if !workspace.show(&build, &[])? {
+    if !args.built && !workspace.show(&build, &[])? {
         return Ok(false);
     }
     let server = Server::start(workspace, &args.folder)?;
