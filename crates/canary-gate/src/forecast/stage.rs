@@ -1,6 +1,6 @@
 //! One stage, worked out beforehand. Pure.
 
-use crate::judge::{Settings, Statistics, probe_blocks};
+use crate::judge::{CLUMPS_PER_BLOCK, Settings, Statistics, compared_blocks, probe_blocks};
 use crate::plan;
 use kit_contract::Name;
 use kit_contract::config::{Config, Gate, Stage};
@@ -116,7 +116,7 @@ impl Scale {
         if let Some(rate) = assumed.requests_per_second {
             // One block per second at least, or as many as there are clumps' worth of requests.
             let canary = rate * stage.percent / 100.0;
-            let per_second = (canary / f64::from(clump)).max(1.0);
+            let per_second = (canary / f64::from(clump * CLUMPS_PER_BLOCK)).max(1.0);
             let blocks = (settings.planned_ms as f64 / 1000.0 * per_second).round().max(1.0);
             let baseline = rate * (1.0 - stage.percent / 100.0) / per_second;
             return Self {
@@ -127,7 +127,8 @@ impl Scale {
                 counted: true,
             };
         }
-        let (blocks, size) = probe_blocks(settings, clump);
+        let (blocks, size) =
+            if has_baseline { compared_blocks(settings, clump) } else { probe_blocks(settings, clump) };
         let canary = f64::from(size);
         let baseline = if has_baseline { canary } else { 0.0 };
         Self { blocks: u64::from(blocks), canary, baseline, size, counted: false }

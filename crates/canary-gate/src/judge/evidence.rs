@@ -1,7 +1,7 @@
 //! The statistics of one service: what was seen so far, and what it proves.
 
 use super::latency::Slowness;
-use super::pairing::{Block, Pairing};
+use super::pairing::{Block, CLUMPS_PER_BLOCK, Pairing};
 use super::settings::{Settings, Statistics};
 use crate::tick::ArmTick;
 use kit_sequential::{
@@ -262,8 +262,11 @@ impl Alone {
                 test.update(arms.errors.div_ceil(clump), arms.requests);
             }
             Self::Limits { boundary, blocks, failed, crossed, .. } => {
-                *blocks += 1;
-                *failed += u32::from(arms.errors > 0);
+                // What was sent together is cut into clumps' worth; so many failures are in that many at least.
+                *blocks =
+                    blocks.saturating_add(u32::try_from(arms.requests.div_ceil(clump)).unwrap_or(u32::MAX));
+                *failed =
+                    failed.saturating_add(u32::try_from(arms.errors.div_ceil(clump)).unwrap_or(u32::MAX));
                 *crossed |= arms.errors > 0 && boundary.limit(*blocks).is_some_and(|limit| *failed >= limit);
             }
         }
@@ -279,6 +282,11 @@ impl Statistics {
 
 fn alpha_alone(rules: &Statistics, has_baseline: bool) -> f64 {
     rules.alpha * if has_baseline { 1.0 - COMPARED } else { 1.0 }
+}
+
+/// Blocks of a stage of probes in which both arms are compared, and probes per block.
+pub(crate) fn compared_blocks(settings: &Settings, clump: u32) -> (u32, u32) {
+    probe_blocks(settings, clump.saturating_mul(CLUMPS_PER_BLOCK))
 }
 
 /// Blocks of a stage of probes, and probes per block: as many as fit into a second, at most a clump.

@@ -32,7 +32,8 @@ mod settings;
 mod verdict;
 
 pub use bound::upper_bound;
-pub(crate) use evidence::{FIRST, probe_blocks};
+pub(crate) use evidence::{FIRST, compared_blocks, probe_blocks};
+pub(crate) use pairing::CLUMPS_PER_BLOCK;
 pub use settings::{Settings, Statistics, Watched, alpha};
 pub(crate) use verdict::percent;
 

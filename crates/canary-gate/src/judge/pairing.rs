@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// A block is closed after this time, however few requests it has.
 const LONGEST_MS: u64 = 1000;
+/// A block has room for so many clumps: in a shorter one, more of them would be cut in two and count twice.
+pub(crate) const CLUMPS_PER_BLOCK: u32 = 4;
 /// Upper limits of the buckets that latencies of probes are sorted into: 16 per octave, from 1 ms.
 const PER_OCTAVE: i32 = 16;
 const OCTAVES: i32 = 17;
@@ -57,7 +59,7 @@ impl Pairing {
     pub(crate) fn new(has_baseline: bool, enough: u64, margin: f64, settings: &super::Settings) -> Self {
         Self {
             has_baseline,
-            enough: enough.max(1),
+            enough: enough.max(1).saturating_mul(u64::from(CLUMPS_PER_BLOCK)),
             margin,
             warm_up_ms: settings.warm_up_ms,
             patience_ms: settings.patience_ms(),

@@ -76,6 +76,19 @@ fn a_healthy_canary_is_promoted_with_a_certificate() {
     assert!([Some(40.0), Some(50.0)].contains(&p50_ms), "the limit of a bucket around 40 ms: {p50_ms:?}");
 }
 
+/// Many sources count requests and errors only.
+#[test]
+fn without_latencies_a_healthy_canary_is_promoted_all_the_same() {
+    let mut judge = Judge::new(settings(|_| {}, true), &watched(true)).without_certificate();
+    let decision = (1..).find_map(|second| {
+        let arm = |arm, requests| {
+            arm_tick(arm, vec![Counts { until_ms: second * 1000, requests, errors: 0, latencies: None }])
+        };
+        judge.feed(&Tick { t_ms: second * 1000, arms: vec![arm(Arm::Canary, 5), arm(Arm::Baseline, 95)] })
+    });
+    assert_eq!(decision.unwrap().reason, Reason::Promoted);
+}
+
 #[test]
 fn what_is_worse_is_found_the_sooner_the_worse_it_is() {
     for (rate, most_s) in [(0.02, 200), (0.05, 80), (0.2, 25), (1.0, 10)] {

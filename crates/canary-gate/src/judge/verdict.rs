@@ -92,7 +92,7 @@ impl View<'_> {
         if let Some(lack) = self.lack(service) {
             return (Inconclusive, Reason::TooFewSamples, lack);
         }
-        if service.canary.counts().p50_ms.is_none() {
+        if total.errors == total.n {
             // Only where every criterion was switched off.
             let text = format!("no probe of the canary succeeded: {}", arms(service, Share::judged));
             return (Rollback, Reason::TotalOutage, text);

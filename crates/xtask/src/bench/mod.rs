@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: measured against what users run today, in one run, as ratios.
 
 mod backup;
+mod canary;
 
 use crate::error::Error;
 use crate::workspace::Workspace;
@@ -15,6 +16,8 @@ pub(crate) struct Args {
 enum What {
     /// Backup and restore of PostgreSQL against the pipelines that people write
     Backup(backup::Args),
+    /// The verdicts of the canary gate against those of others, on simulated stages
+    Canary(canary::Args),
 }
 
 /// Measures, prints, and writes the table into docs/benchmarks.md.
@@ -24,5 +27,6 @@ enum What {
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<bool, Error> {
     match &args.what {
         What::Backup(args) => backup::run(workspace, args),
+        What::Canary(args) => canary::run(workspace, args),
     }
 }
