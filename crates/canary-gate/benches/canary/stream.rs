@@ -185,9 +185,9 @@ impl Stream {
             Class::Pauses => factor = self.pause(arm),
             Class::Slow { factor: slow, tail_only } if arm == 0 => {
                 if tail_only {
-                    tail_factor = slow
+                    tail_factor = slow;
                 } else {
-                    factor = slow
+                    factor = slow;
                 }
             }
             _ => {}
