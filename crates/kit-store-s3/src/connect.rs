@@ -2,9 +2,9 @@
 
 use aws_config::{AppName, BehaviorVersion, ConfigLoader};
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::Region;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::config::{Region, ResponseChecksumValidation};
 use kit_contract::config::StoreConfig;
 use kit_core::Context;
 use kit_store::StoreError;
@@ -67,7 +67,10 @@ pub(crate) async fn connect(
         });
     }
     let endpoint = endpoint.or_else(|| sdk.endpoint_url());
-    let mut builder = aws_sdk_s3::config::Builder::from(&sdk);
+    // Reads say themselves what is checked: the SDK warns of every object that came in parts, since it
+    // cannot check those, and whoever reads a stream compares its digest.
+    let mut builder = aws_sdk_s3::config::Builder::from(&sdk)
+        .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
     if let Some(endpoint) = &config.endpoint {
         builder = builder.endpoint_url(endpoint);
     }

@@ -28,12 +28,17 @@ pub(crate) struct Download {
     breaks: u32,
 }
 
-/// Asks for an object; `None` only if the bucket was asked and has none.
-pub(crate) async fn start(store: &S3Store, key: &Key) -> Result<Option<Download>, StoreError> {
+/// Asks for an object; `None` only if the bucket was asked and has none. What is `checked` is compared
+/// with the checksum that it was stored with.
+pub(crate) async fn start(
+    store: &S3Store,
+    key: &Key,
+    checked: Option<ChecksumMode>,
+) -> Result<Option<Download>, StoreError> {
     let object = store.address.object(key.as_str());
     let request = store.client.get_object().bucket(&store.address.bucket).key(&object);
     let failed = |fault| store.failed("read", key.as_str(), fault);
-    let answer = match request.checksum_mode(ChecksumMode::Enabled).send().await.map_err(Fault::of) {
+    let answer = match request.set_checksum_mode(checked).send().await.map_err(Fault::of) {
         Ok(answer) => answer,
         // Its answer has a body, so a missing bucket has a code of its own.
         Err(Fault::NoObject) => return Ok(None),

@@ -10,7 +10,7 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::ChecksumAlgorithm;
+use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumMode};
 use jiff::Timestamp;
 use kit_contract::config::StoreConfig;
 use kit_core::Clock;
@@ -226,7 +226,9 @@ pub(crate) fn garbled(what: &'static str) -> Fault {
 impl Store for S3Store {
     async fn get(&self, key: &Key) -> Result<Option<Object>, StoreError> {
         let failed = |fault| self.failed("read", key.as_str(), fault);
-        let Some(found) = download::start(self, key).await? else { return Ok(None) };
+        let Some(found) = download::start(self, key, Some(ChecksumMode::Enabled)).await? else {
+            return Ok(None);
+        };
         if found.size_bytes > OBJECT_LIMIT_BYTES {
             return Err(StoreError::TooLarge { key: key.clone(), size_bytes: found.size_bytes });
         }
@@ -311,7 +313,7 @@ impl Store for S3Store {
     }
 
     async fn read_stream(&self, key: &Key) -> Result<Option<ByteReader>, StoreError> {
-        Ok(download::start(self, key).await?.map(download::Download::into_reader))
+        Ok(download::start(self, key, None).await?.map(download::Download::into_reader))
     }
 
     async fn remove_unfinished(
