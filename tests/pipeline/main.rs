@@ -10,6 +10,7 @@ mod cli;
 mod crashed;
 mod failed;
 mod happy;
+mod least_privilege;
 mod object_store;
 mod postgres;
 mod refused;
