@@ -2,7 +2,7 @@
 # Runs a program of deploy-kit whose SHA-256 stands beside this file, in the same commit.
 #   launch.sh <program> [<command> [<allowed command>...]]  becomes the program, so that signals reach it
 #   launch.sh --release <folder> "<program>..."             puts programs into a folder that is on PATH
-#   launch.sh --source <folder> "<program>..."               the same, built from the source beside it
+#   launch.sh --source <folder> "<program>..."               the same, built from the source of this release
 # DEPLOY_KIT_OFFLINE_DIR or DEPLOY_KIT_MIRROR (https) replace the release; the SHA-256 is checked all the same.
 set -euo pipefail
 here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
@@ -62,7 +62,7 @@ if [[ $1 == --release || $1 == --source ]]; then
   for name in "${names[@]}"; do
     [[ $name =~ ^[a-z-]+$ ]] || fail 2 "\"$name\" is no name of a program"
     if [[ $1 == --source ]]; then
-      cargo install --locked --path "$here/crates/$name" --root "${2%/bin}"
+      cargo install --locked --git "$GITHUB_SERVER_URL/$DEPLOY_KIT_ACTION_REPOSITORY" --rev "$(<"$here/SOURCE")" --root "${2%/bin}" "$name"
     else
       obtain "$name"
       cp -- "$file" "$2/$name"

@@ -147,3 +147,23 @@ fn the_action_at_the_root_puts_programs_on_path() {
         assert_eq!(ran.path, [""; 0], "{}", ran.log);
     }
 }
+
+#[test]
+fn a_program_can_be_built_from_the_commit_of_the_release() {
+    let folder = tempfile::tempdir().unwrap();
+    let cargo = folder.path().join("cargo");
+    std::fs::write(&cargo, "#!/bin/sh\necho \"$@\" >>\"$RUNNER_TEMP/cargo\"\n").unwrap();
+    std::fs::set_permissions(&cargo, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+    let mut job = Job::new().env("PATH", path);
+    let ran = job.run(&release().tree(), &[("from", "source"), ("programs", "rollout notify")]);
+    assert!(ran.success && ran.path.len() == 1, "{}", ran.log);
+    let asked = std::fs::read_to_string(job.temp().join("cargo")).unwrap();
+    let source = std::fs::read_to_string(release().tree().join("SOURCE")).unwrap();
+    let line = |program: &str| {
+        let root = ran.path[0].strip_suffix("/bin").unwrap();
+        let from = format!("--git https://github.example/org/deploy-kit --rev {}", source.trim());
+        format!("install --locked {from} --root {root} {program}\n")
+    };
+    assert_eq!(asked, line("rollout") + &line("notify"));
+}

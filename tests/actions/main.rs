@@ -15,3 +15,4 @@ mod launcher;
 mod release;
 mod runner;
 mod steps;
+mod workflow;

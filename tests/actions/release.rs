@@ -100,6 +100,17 @@ impl Release {
         String::from_utf8(output.stdout).expect("UTF-8")
     }
 
+    /// The tree for a runner that does not know the newest syntax.
+    pub(crate) fn compat_tree(&self, runner: &str) -> PathBuf {
+        let lock = std::fs::File::create(built().join("releases.lock")).expect("a file to lock");
+        lock.lock().expect("a lock");
+        let name = format!("tree-{runner}");
+        if !self.at(&name).exists() {
+            self.assemble(&name, &["--compat", runner, "--repository", REPOSITORY]);
+        }
+        self.at(&name)
+    }
+
     pub(crate) fn assets(&self) -> PathBuf {
         self.folder.join("assets")
     }

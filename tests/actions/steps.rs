@@ -81,6 +81,16 @@ fn a_hostile_tag_is_data() {
 }
 
 #[test]
+fn a_pull_request_and_a_moved_tag_deploy_nothing() {
+    let mut job = tagged("v1.2.3").env("GITHUB_REF", "refs/pull/1/merge");
+    let ran = run(&mut job, "validate-tag", &[]);
+    assert_eq!(ran.code, Some(2), "a fork's pull request names no tag: {}", ran.log);
+    let mut job = tagged("v1.2.3").env("GITHUB_SHA", "0123456789012345678901234567890123456789");
+    let ran = run(&mut job, "validate-tag", &[]);
+    assert_eq!((ran.code, ran.outputs["reason"].as_str()), (Some(10), "tag_moved"), "{}", ran.log);
+}
+
+#[test]
 fn an_empty_secret_is_named_and_stops_the_deploy() {
     let mut job = tagged("v1.2.3").env("DATABASE_URL", "");
     assert!(run(&mut job, "validate-tag", &[]).success);

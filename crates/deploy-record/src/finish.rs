@@ -110,7 +110,7 @@ impl Step for Finish {
             return Ok(Outcome::new(Reason::Recorded, message, record));
         }
         publish(&memory, &id, cx.attempt(), &files, &bytes).await?;
-        write_beside(&cx, &record);
+        write_beside(&cx, &record, because.as_ref());
         let end = End { memory: &memory, cx: &cx, id: &id, state: &loaded.state, now };
         end.conclude(&place, record, because.as_ref(), digest).await
     }
@@ -261,11 +261,19 @@ async fn hand_back(memory: &Memory, cx: &StepContext<Record>, id: &DeploymentId)
     Ok(())
 }
 
-/// The page for people, beside the artifacts. That it cannot be written changes no verdict.
-fn write_beside(cx: &StepContext<Record>, record: &Record) {
+/// The pages for people, beside the artifacts. That one cannot be written changes no verdict.
+fn write_beside(cx: &StepContext<Record>, record: &Record, because: Option<&Cause>) {
     let identity = cx.identity();
-    let page = render::rollback_page(&identity.app, &identity.environment, &identity.deployment_id, record);
-    if let Err(error) = fs::write_atomic(&cx.artifacts().path().join("rollback.md"), page.as_bytes()) {
-        cx.out.say(&format!("warning: rollback.md is not written: {error}"));
+    let id = &identity.deployment_id;
+    let mut pages =
+        vec![("rollback.md", render::rollback_page(&identity.app, &identity.environment, id, record))];
+    if record.status != RecordStatus::Success {
+        let because = because.map(|cause| cause.because.as_str());
+        pages.push(("failure-report.md", render::failure_report(id, record, because)));
+    }
+    for (name, page) in pages {
+        if let Err(error) = fs::write_atomic(&cx.artifacts().path().join(name), page.as_bytes()) {
+            cx.out.say(&format!("warning: {name} is not written: {error}"));
+        }
     }
 }

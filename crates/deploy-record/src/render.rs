@@ -68,3 +68,31 @@ pub(crate) fn rollback_page(app: &Name, environment: &Name, id: &DeploymentId, r
     );
     text
 }
+
+/// `failure-report.md`: what ended the deploy, what is left, what to do. Only for one that did not succeed.
+pub(crate) fn failure_report(id: &DeploymentId, record: &Record, because: Option<&str>) -> String {
+    let version = record.deployment.as_ref().map(|deployment| deployment.version.to_string());
+    let mut text = format!(
+        "# Deployment {id} did not succeed\n\n- version: {}\n- status: {}\n- ended by: {}\n",
+        version.as_deref().unwrap_or("unknown"),
+        status_word(record.status),
+        markdown_escape(because.unwrap_or("unknown"))
+    );
+    let reason = because.and_then(|because| because.rsplit_once(": ")).map(|(_, reason)| reason);
+    let known = reason.and_then(kit_contract::Reason::from_code);
+    if let Some(reason) = known {
+        let _ = writeln!(text, "- meaning: {}\n- what to do: {}", reason.meaning(), reason.remedy());
+    }
+    text.push_str("\n## Backups\n");
+    let backups: Vec<_> = record.backup.iter().flat_map(|backup| &backup.databases).collect();
+    if backups.is_empty() {
+        text.push_str("\nNone was made by this deployment.\n");
+    }
+    for backup in backups {
+        let location = markdown_escape(&backup.location);
+        let _ = writeln!(text, "\n- `{}`: {location} (proof: {}); kept", backup.database, backup.proof);
+    }
+    text.push_str("\n## Steps\n");
+    text.push_str(&report(record));
+    text
+}

@@ -50,6 +50,7 @@ pub struct Started {
     /// Taken when the process has ended: the watchdog then lets go.
     watched: Option<mpsc::Sender<()>>,
     timed_out: Arc<AtomicBool>,
+    limit: Duration,
 }
 
 #[derive(Debug)]
@@ -65,7 +66,12 @@ struct Printed {
 }
 
 impl Started {
-    pub(crate) fn new(mut command: Command) -> Self {
+    pub(crate) fn new(command: Command) -> Self {
+        Self::within(command, LIMIT)
+    }
+
+    /// The same with a limit of its own.
+    pub(crate) fn within(mut command: Command, limit: Duration) -> Self {
         let shown = format!("{command:?}");
         let mut child = command
             .stdin(Stdio::null())
@@ -81,13 +87,13 @@ impl Started {
         let timed_out = Arc::new(AtomicBool::new(false));
         let late = Arc::clone(&timed_out);
         std::thread::spawn(move || {
-            if watchdog.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout) {
+            if watchdog.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
                 late.store(true, Ordering::SeqCst);
                 // It may have ended in this moment; then there is nothing to end.
                 let _ = kill_process(pid, Signal::KILL);
             }
         });
-        Self { child, pid, stdout, stderr, watched: Some(watched), timed_out }
+        Self { child, pid, stdout, stderr, watched: Some(watched), timed_out, limit }
     }
 
     /// Sends a signal to the process itself, as a runner does.
@@ -132,7 +138,7 @@ impl Started {
         self.watched = None;
         let (stdout, stderr) = (self.stdout.take(), self.stderr.take());
         let late = self.timed_out.load(Ordering::SeqCst);
-        assert!(!late, "it did not end within {} s, but said:\n{stdout}{stderr}", LIMIT.as_secs());
+        assert!(!late, "it did not end within {} s, but said:\n{stdout}{stderr}", self.limit.as_secs());
         Ran { code: status.code(), stdout, stderr, signal: status.signal() }
     }
 }

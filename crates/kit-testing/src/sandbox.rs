@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 /// Where the runner's files lie in a sandbox.
 const OUTPUT: &str = ".runner/output";
@@ -108,6 +109,11 @@ impl Sandbox {
         let mut command = self.command(binary);
         command.args(args);
         Started::new(command)
+    }
+
+    /// Starts a command that was made by hand, and lets it run no longer than this.
+    pub fn start_command(&self, command: Command, limit: Duration) -> Started {
+        Started::within(command, limit)
     }
 
     /// Runs a binary to its end.

@@ -20,7 +20,8 @@ use kit_contract::config::Span;
 use kit_contract::{Artifact, ArtifactKind, DeploymentId, Reason};
 use kit_core::StepError;
 use kit_step::{
-    CommandSpec, Example, IdentityRule, Outcome, Program, ReadSpec, Step, StepContext, markdown_escape,
+    CommandSpec, Example, IdentityRule, Outcome, OutputSpec, Program, ReadSpec, Step, StepContext,
+    markdown_escape,
 };
 use kit_traffic::Service;
 use known::Known;
@@ -97,7 +98,7 @@ impl Step for RollbackStep {
             },
         ],
         qualifier: None,
-        outputs: &[],
+        outputs: &[OutputSpec { name: "subject", help: "The deployment that was undone" }],
         secrets: &[],
         identity: IdentityRule::Own,
         rerun: "does what is left to do; where everything is undone already, it observes and says so",
@@ -154,6 +155,10 @@ impl Step for RollbackStep {
         };
         cx.out_of_danger();
         done
+    }
+
+    fn outputs(artifact: &Artifact<Rollback>) -> Vec<(&'static str, String)> {
+        artifact.body.iter().map(|body| ("subject", body.subject.to_string())).collect()
     }
 
     fn summary(artifact: &Artifact<Rollback>) -> String {

@@ -60,6 +60,7 @@ impl Step for ValidateTag {
             OutputSpec { name: "sha", help: "Full id of the commit behind the tag" },
             OutputSpec { name: "prerelease", help: "true if the version is a pre-release, else false" },
             OutputSpec { name: "kind", help: "Why this deployment is made" },
+            OutputSpec { name: "stages", help: "The stages of the rollout in order, as a JSON list" },
         ],
         secrets: &[],
         identity: IdentityRule::Creates,
@@ -98,6 +99,7 @@ impl Step for ValidateTag {
             annotated: found.annotated,
             branch,
             kind: args.kind.to_contract(),
+            stages: cx.config().stages.iter().map(|stage| stage.name.clone()).collect(),
             config_sha256: cx
                 .config()
                 .sha256()
@@ -123,6 +125,7 @@ impl Step for ValidateTag {
             ("sha", body.commit.sha.clone()),
             ("prerelease", (!body.version.pre.is_empty()).to_string()),
             ("kind", args::kind_word(body.kind).to_owned()),
+            ("stages", stage_list(body)),
         ]
     }
 
@@ -187,6 +190,12 @@ fn not_found(tag: &str, shallow: bool) -> StepError {
         return error.hint(FETCH_ALL);
     }
     error.hint(format!("push the tag, or fetch it: git fetch origin refs/tags/{tag}:refs/tags/{tag}"))
+}
+
+/// A workflow of GitHub reads this with `fromJSON`.
+fn stage_list(body: &Deployment) -> String {
+    let quoted: Vec<String> = body.stages.iter().map(|stage| format!("{:?}", stage.as_str())).collect();
+    format!("[{}]", quoted.join(","))
 }
 
 /// Every service of the app, at the version of the release.

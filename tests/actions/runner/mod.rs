@@ -94,6 +94,10 @@ impl Job {
         self.folder.path().join("work")
     }
 
+    pub(crate) fn temp(&self) -> PathBuf {
+        self.folder.path().join("temp")
+    }
+
     pub(crate) fn tool_cache(&self) -> PathBuf {
         self.folder.path().join("tools")
     }

@@ -4,6 +4,7 @@ mod actions;
 mod artifacts;
 mod codes;
 mod steps;
+mod workflows;
 
 use kit_step::ProgramDescription;
 
@@ -24,6 +25,7 @@ pub(crate) fn files(programs: &[ProgramDescription]) -> Vec<(String, String)> {
         }
     }
     files.extend(actions::files(programs));
+    files.extend(workflows::files());
     for schema in kit_contract::schemas() {
         let json = format!("{:#}\n", schema.json);
         files.push((format!("schemas/{}", schema.file_name), json));

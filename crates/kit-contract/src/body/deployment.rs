@@ -67,6 +67,9 @@ pub struct Deployment {
     pub kind: DeploymentKind,
     /// What is deployed, in the order of `deploy.toml`.
     pub services: Vec<ServiceVersion>,
+    /// The stages of the rollout, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<Name>,
     /// Digest of the effective configuration, with this environment's overlay applied.
     pub config_sha256: crate::Sha256,
 }

@@ -13,17 +13,32 @@ pub(super) struct Entry {
     pub(super) path: String,
 }
 
-/// Each action at the root, the launcher beside them, all else where it was: with the source in it, the
-/// commit can be built by whoever has no program for their machine.
+/// The workflows that users call.
+const WORKFLOWS: [&str; 3] = ["deploy-production.yml", "deploy-staging.yml", "rollback-production.yml"];
+/// What else a user reads at a tag.
+const PAGES: [&str; 6] =
+    ["README.md", "CHANGELOG.md", "SECURITY.md", "LICENSE-APACHE", "LICENSE-MIT", "action.yml"];
+
+/// Each action at the root, the launcher beside them, the workflows and the pages where they were. The source
+/// stays in the parent: every job of every user downloads this tree.
 pub(super) fn release(source: Vec<Entry>) -> Vec<Entry> {
-    source
-        .into_iter()
-        .map(|entry| match entry.path.strip_prefix("actions/") {
-            None => entry,
-            Some("launch.sh") => Entry { mode: PROGRAM.to_owned(), path: "launch.sh".to_owned(), ..entry },
-            Some(below) => Entry { path: below.to_owned(), ..entry },
-        })
-        .collect()
+    source.into_iter().filter_map(placed).collect()
+}
+
+/// Where a file of the source lies in the release, if it is part of it.
+fn placed(entry: Entry) -> Option<Entry> {
+    if entry.path == "actions/launch.sh" {
+        return Some(Entry { mode: PROGRAM.to_owned(), path: "launch.sh".to_owned(), ..entry });
+    }
+    if let Some(below) = entry.path.strip_prefix("actions/") {
+        return Some(Entry { path: below.to_owned(), ..entry });
+    }
+    let workflow = entry.path.strip_prefix(".github/workflows/");
+    let kept = workflow.is_some_and(|name| WORKFLOWS.contains(&name))
+        || PAGES.contains(&entry.path.as_str())
+        || entry.path.starts_with("docs/")
+        || entry.path.starts_with("schemas/");
+    kept.then_some(entry)
 }
 
 #[cfg(test)]
@@ -31,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn actions_move_to_the_root_and_the_launcher_can_be_executed() {
+    fn actions_move_to_the_root_and_the_source_stays_behind() {
         let entry = |mode: &str, path: &str| Entry {
             mode: mode.to_owned(),
             blob: path.len().to_string(),
@@ -41,6 +56,8 @@ mod tests {
             entry(FILE, "actions/launch.sh"),
             entry(FILE, "actions/rollout/action.yml"),
             entry(FILE, "crates/actions/a.rs"),
+            entry(FILE, ".github/workflows/ci.yml"),
+            entry(FILE, ".github/workflows/deploy-production.yml"),
             entry(FILE, "action.yml"),
         ]);
         let shown: Vec<_> = moved.iter().map(|entry| (entry.mode.as_str(), entry.path.as_str())).collect();
@@ -49,7 +66,7 @@ mod tests {
             [
                 (PROGRAM, "launch.sh"),
                 (FILE, "rollout/action.yml"),
-                (FILE, "crates/actions/a.rs"),
+                (FILE, ".github/workflows/deploy-production.yml"),
                 (FILE, "action.yml")
             ]
         );

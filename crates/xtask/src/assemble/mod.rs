@@ -57,7 +57,9 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<bool, Error> {
     for entry in layout::release(git.entries(&source)?) {
         entries.push(rewritten(&git, entry, &rewriting)?);
     }
-    for (path, text) in [("SHA256SUMS", sums), ("VERSION", format!("{}\n", args.version))] {
+    let texts =
+        [("SHA256SUMS", sums), ("SOURCE", format!("{source}\n")), ("VERSION", format!("{}\n", args.version))];
+    for (path, text) in texts {
         entries.push(Entry {
             mode: layout::FILE.to_owned(),
             blob: git.write(text.as_bytes())?,

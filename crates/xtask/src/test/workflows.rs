@@ -6,7 +6,7 @@ use crate::workspace::Workspace;
 const SHELLCHECK: [&str; 3] = ["target/venv/bin/shellcheck", "actions/launch.sh", ".ci/run"];
 
 /// Offline: what it would ask GitHub for, nobody can check here. Pedantic: what is left unsaid is a finding.
-const ZIZMOR: [&str; 11] = [
+const ZIZMOR: [&str; 13] = [
     "target/venv/bin/zizmor",
     "--offline",
     "--quiet",
@@ -18,6 +18,8 @@ const ZIZMOR: [&str; 11] = [
     "action.yml",
     "actions",
     ".github/workflows",
+    "examples/azora/.github/workflows",
+    "examples/storefront/.github/workflows",
 ];
 
 const PARSE: [&str; 2] = ["node", "tests/actions/parse.mjs"];

@@ -12,7 +12,7 @@ mod yaml;
 
 use input::Input;
 use kit_step::{CommandDescription, ProgramDescription};
-use pins::{DOWNLOAD, UPLOAD};
+pub(super) use pins::{DOWNLOAD, UPLOAD};
 use yaml::quoted;
 
 /// Path and content of every file of the actions.
@@ -92,13 +92,26 @@ fn download(inputs: &[Input]) -> String {
     )
 }
 
+/// What puts a deploy in order also runs where the run was cancelled or an artifact cannot be brought; `None`
+/// for what runs only if all went well before it.
+fn runs_when(program: &str) -> Option<&'static str> {
+    match program {
+        "rollout" => Some("inputs.command == 'abort' && always() || success()"),
+        "deploy-record" => Some("inputs.command == 'finish' && always() || success()"),
+        "rollback" | "notify" => Some("always()"),
+        _ => None,
+    }
+}
+
 fn run(program: &ProgramDescription, inputs: &[Input]) -> String {
-    let mut step = "    - id: run
-      shell: bash
+    let condition = runs_when(&program.name).map(|when| format!("      if: {when}\n")).unwrap_or_default();
+    let mut step = format!("    - id: run\n{condition}");
+    step.push_str(
+        "      shell: bash
       env:
         DEPLOY_KIT_ACTION_REPOSITORY: ${{ github.action_repository }}
-"
-    .to_owned();
+",
+    );
     for Input { name, variable, .. } in inputs {
         if let Some(variable) = variable {
             // What a job sets for all of its steps holds unless the step says otherwise.

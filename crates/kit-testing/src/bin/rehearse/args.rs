@@ -118,6 +118,7 @@ pub(crate) fn deployment(args: &ReleaseArgs, config: &Config) -> Result<body::De
             version: args.release.clone(),
             digest: Some(format!("sha256:{}", Sha256::of(b""))),
         }],
+        stages: config.stages.iter().map(|stage| stage.name.clone()).collect(),
         config_sha256: digest,
         version,
     })

@@ -1,0 +1,195 @@
+//! What can happen to a release, each with its end state: what serves, what the chain says, what was kept.
+
+use crate::world::{Run, World};
+use serde_json::{Value, json};
+
+fn as_it_is(config: String) -> String {
+    config
+}
+
+/// Stages long enough that somebody can act in the middle of one.
+fn slowly(config: String) -> String {
+    config.replace("duration = \"1500ms\"", "duration = \"12s\"")
+}
+
+/// 1.4.0 serves, nothing is open, and the chain ends with this status.
+fn assert_ended(world: &World, run: &Run, serves: &str, status: &str) {
+    world.shop.assert_serves(serves);
+    world.shop.assert_closed();
+    assert_eq!(world.last_status(), status, "{}", run.log);
+    assert_eq!(run.jobs["record"], "success", "{}", run.log);
+}
+
+fn bad_versions(world: &World) -> Value {
+    world.shop.status()["state"]["bad_versions"].clone()
+}
+
+#[test]
+fn a_good_release_goes_through_every_job_and_every_artifact_is_vouched_for() {
+    let world = World::open(as_it_is, "0");
+    let run = world.deploy();
+    assert_eq!(run.ran.code, Some(0), "{}", run.log);
+    assert_ended(&world, &run, "2.0.0", "success");
+    for job in [
+        "validate",
+        "preflight",
+        "approve",
+        "begin",
+        "backup",
+        "migrate",
+        "rollout",
+        "smoke",
+        "record",
+        "notify",
+    ] {
+        assert_eq!(run.jobs.get(job).map(String::as_str), Some("success"), "{job}: {}", run.log);
+    }
+    assert_eq!(run.result("guard"), "skipped");
+    assert_eq!(
+        world.kept("1"),
+        [
+            "backup-logs",
+            "begin",
+            "deployment",
+            "deployment-record",
+            "migration-logs",
+            "notice",
+            "preflight",
+            "rollback-instructions",
+            "rollout-logs",
+            "smoke-test-logs"
+        ]
+    );
+    for name in [
+        "preflight",
+        "begin",
+        "backup",
+        "readiness",
+        "migration",
+        "rollout-full",
+        "gate-full",
+        "smoke",
+        "rollout-promote",
+    ] {
+        let artifact = world.published(name);
+        assert_eq!(artifact["result"], "success", "{name}");
+        assert_ne!(
+            artifact["unanchored"], true,
+            "{name} read what nobody vouched for: {}",
+            artifact["evidence"]
+        );
+    }
+}
+
+#[test]
+fn a_bad_canary_is_withdrawn_in_its_own_job() {
+    let world = World::open(as_it_is, "30");
+    let run = world.deploy();
+    assert_eq!(run.ran.code, Some(1), "{}", run.log);
+    assert_ended(&world, &run, "1.4.0", "rolled_back");
+    assert_eq!(run.jobs["rollout"], "failure");
+    assert_eq!((run.result("smoke"), run.result("guard")), ("skipped", "skipped"));
+    assert!(run.log.contains("[rollout] rollout abort: success (withdrawn)"), "{}", run.log);
+    assert!(bad_versions(&world)["2.0.0"].is_string());
+    assert!(world.kept("1").contains(&"deployment-failure-report".to_owned()));
+    assert!(world.kept("1").contains(&"backup-logs".to_owned()), "the backup is preserved");
+
+    // The version is marked bad: a second push is refused before anything begins.
+    let again = world.act("push", "deploy.yml", &world.push(), "3").wait();
+    let again = Run::of(again);
+    assert_eq!(again.ran.code, Some(1), "{}", again.log);
+    assert_eq!(
+        (again.jobs["preflight"].as_str(), again.result("begin")),
+        ("failure", "skipped"),
+        "{}",
+        again.log
+    );
+    world.shop.assert_serves("1.4.0");
+}
+
+#[test]
+fn a_gate_that_cannot_see_withdraws_and_blames_nobody() {
+    let world = World::open(
+        |config| {
+            let blind = |line: &str| match line.starts_with("url = ") && line.contains("/products") {
+                true => "url = \"http://127.0.0.1:9/nowhere\"".to_owned(),
+                false => line.to_owned(),
+            };
+            config.lines().map(blind).collect::<Vec<_>>().join("\n")
+        },
+        "0",
+    );
+    let run = world.deploy();
+    assert_eq!(run.ran.code, Some(1), "{}", run.log);
+    assert_ended(&world, &run, "1.4.0", "inconclusive");
+    assert_eq!(bad_versions(&world), json!({}), "unknown is not bad");
+    assert_eq!(run.result("guard"), "skipped");
+}
+
+#[test]
+fn a_failing_migration_stops_before_any_traffic() {
+    let world = World::open(as_it_is, "0");
+    world
+        .commit("migrations/20260301000000_broken.sql", "CREATE TABLE half (id INTEGER);\nSELECT no_such;\n");
+    let run = world.deploy();
+    assert_eq!(run.ran.code, Some(1), "{}", run.log);
+    assert_ended(&world, &run, "1.4.0", "failed");
+    assert_eq!(run.jobs["migrate"], "failure");
+    for job in ["rollout", "smoke", "guard"] {
+        assert_eq!(run.result(job), "skipped", "{job}");
+    }
+}
+
+#[test]
+fn a_failing_smoke_test_takes_the_release_back_at_100_percent() {
+    let wrong = |config: String| config.replace("\"$.status\" = \"healthy\"", "\"$.status\" = \"splendid\"");
+    let world = World::open(|config| wrong(config).replace("deadline = \"20s\"", "deadline = \"1s\""), "0");
+    let run = world.deploy();
+    assert_eq!(run.ran.code, Some(1), "{}", run.log);
+    assert_ended(&world, &run, "1.4.0", "rolled_back");
+    assert_eq!((run.jobs["rollout"].as_str(), run.jobs["smoke"].as_str()), ("success", "failure"));
+    assert!(run.log.contains("[smoke] rollout abort: success (withdrawn)"), "{}", run.log);
+    assert_eq!(run.result("guard"), "skipped");
+}
+
+#[test]
+fn a_cancelled_run_leaves_nothing_behind() {
+    let world = World::open(slowly, "0");
+    let deploy = world.start_deploy();
+    deploy.wait_for_data("Run Main Stage 1: watch");
+    deploy.signal(kit_testing::Signal::INT);
+    let run = Run::of(deploy.wait());
+    assert_ne!(run.ran.code, Some(0), "{}", run.log);
+    world.shop.assert_serves("1.4.0");
+    world.shop.assert_closed();
+    assert_eq!(bad_versions(&world), json!({}), "a cancelled run proves nothing");
+}
+
+#[test]
+fn a_rollback_while_a_deploy_runs_has_one_winner() {
+    let world = World::open(slowly, "0");
+    let deploy = world.start_deploy();
+    deploy.wait_for_data("Run Main Stage 1: watch");
+    let rollback = world.rollback(&json!({ "reason": "wrong version" }));
+    assert_eq!(rollback.ran.code, Some(0), "{}", rollback.log);
+    let run = Run::of(deploy.wait());
+    assert_eq!(run.ran.code, Some(1), "{}", run.log);
+    assert_ended(&world, &run, "1.4.0", "rolled_back");
+    assert_eq!(run.result("smoke"), "skipped", "{}", run.log);
+}
+
+#[test]
+fn a_run_can_be_run_again_once_its_cause_is_gone() {
+    let world = World::open(as_it_is, "0");
+    world.shop.sandbox.write("secrets.env", "DATABASE_URL=\n");
+    let first = world.deploy();
+    assert_eq!((first.ran.code, first.jobs["preflight"].as_str()), (Some(1), "failure"), "{}", first.log);
+    assert!(first.log.contains("DATABASE_URL"), "{}", first.log);
+    assert_eq!(first.result("begin"), "skipped");
+    world.shop.assert_serves("1.4.0");
+    world.write_secrets();
+    // The same run, so its artifacts are there already.
+    let second = world.deploy_attempt("2");
+    assert_eq!(second.ran.code, Some(0), "{}", second.log);
+    assert_ended(&world, &second, "2.0.0", "success");
+}

@@ -1,0 +1,28 @@
+// Stands in for actions/checkout v7: a clone of the repository that the test names, at the wanted ref.
+import { execFileSync } from "node:child_process";
+import { appendFileSync } from "node:fs";
+import { flag, input, run } from "./lib.mjs";
+
+const git = (...args) => execFileSync("git", args, { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] }).trim();
+
+await run(async () => {
+  if (flag("persist-credentials")) throw new Error("persist-credentials must be false in every workflow here");
+  const depth = Number(input("fetch-depth", "1"));
+  const ref = input("ref", process.env.GITHUB_SHA);
+  git("init", "--quiet", ".");
+  git("remote", "add", "origin", `file://${process.env.ACT_TEST_REPO}`);
+  // What was asked for, as the action fetches it: all of history with depth 0, else the one commit.
+  if (depth === 0) {
+    git("fetch", "--quiet", "--prune", "origin", "+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*");
+  } else {
+    git("fetch", "--quiet", "--no-tags", `--depth=${depth}`, "origin", ref);
+  }
+  let wanted;
+  try {
+    wanted = git("rev-parse", "--verify", "--quiet", "--end-of-options", `${depth === 0 ? ref : "FETCH_HEAD"}^{commit}`);
+  } catch {
+    throw new Error(`A branch or tag with the name '${ref}' could not be found`);
+  }
+  git("checkout", "--quiet", "--force", wanted);
+  appendFileSync(process.env.GITHUB_OUTPUT, `ref=${ref}\ncommit=${wanted}\n`);
+});

@@ -1,0 +1,271 @@
+//! A shop, its owner's repository, and a runner.
+
+use crate::release::{REPOSITORY, VERSION, release, root};
+use crate::shop::{Shop, programs};
+use kit_testing::git::Repository;
+use kit_testing::{Ran, Started};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The actions of others that workflows use, by the pin in the workflow, and what stands in for each.
+const STAND_INS: [&str; 4] =
+    ["checkout", "upload-artifact", "download-artifact", "configure-aws-credentials"];
+
+/// Longest time that a run may take; no test waits for it to pass.
+const LIMIT: Duration = Duration::from_secs(240);
+
+/// Everything.
+pub(crate) struct World {
+    pub(crate) shop: Shop,
+}
+
+/// What a run of a workflow left.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) ran: Ran,
+    /// Result by job.
+    pub(crate) jobs: BTreeMap<String, String>,
+    /// What was said, without the envelope of the log.
+    pub(crate) log: String,
+}
+
+impl World {
+    /// 1.4.0 serves, 2.0.0 stands by; the owner's repository has the tag v2.0.0.
+    pub(crate) fn open(change: impl FnOnce(String) -> String, fail_percent: &str) -> Self {
+        let shop = Shop::with(|config| config, fail_percent);
+        let world = Self { shop };
+        world.write_secrets();
+        world.write_caller(change);
+        world.write_stand_ins();
+        std::fs::create_dir_all(world.at("artifacts/1")).expect("a folder of the artifact server");
+        world
+    }
+
+    pub(crate) fn at(&self, path: &str) -> PathBuf {
+        self.shop.sandbox.path().join(path)
+    }
+
+    /// The repository of the shop's owner: configuration, migrations, and the workflows of the example.
+    fn write_caller(&self, change: impl FnOnce(String) -> String) {
+        let sandbox = &self.shop.sandbox;
+        // Every job has a folder of its own: what outlives it is named in full.
+        let here = sandbox.path().display();
+        let config = sandbox
+            .read("deploy.toml")
+            .replace("url = \"file:store\"", &format!("url = \"file:{here}/store\"\npersistent = true"))
+            .replace("\"processes.json\"", &format!("\"{here}/processes.json\""))
+            // Data enough for a verdict also on a machine that has other work.
+            .replace("duration = \"800ms\"", "duration = \"1500ms\"")
+            .replace("min_samples = 50", "min_samples = 20");
+        sandbox.write("caller/deploy.toml", change(config));
+        copy(&self.at("migrations"), &self.at("caller/migrations"));
+        let workflows = root().join("examples/storefront/.github/workflows");
+        for entry in std::fs::read_dir(workflows).expect("the example's workflows") {
+            let path = entry.expect("a workflow").path();
+            // act does not know the queue; on GitHub it keeps a waiting release from being dropped.
+            let text = std::fs::read_to_string(&path).expect("a workflow").replace("  queue: max\n", "");
+            let name = path.file_name().and_then(|name| name.to_str()).expect("UTF-8");
+            sandbox.write(&format!("caller/.github/workflows/{name}"), text);
+        }
+        let repository = Repository::init(self.at("caller"));
+        repository.git(&["remote", "add", "origin", "https://github.com/octo/shop.git"]);
+        repository.commit("the shop");
+        repository.annotated_tag("v2.0.0", "2.0.0");
+    }
+
+    fn write_stand_ins(&self) {
+        let source = root().join("tests/act/stand-ins");
+        for name in STAND_INS {
+            let into = self.at(&format!("stand-ins/{name}"));
+            copy(&source.join(name), &into);
+            std::fs::copy(source.join("lib.mjs"), into.join("lib.mjs")).expect("a file");
+        }
+    }
+
+    /// Changes a file of the repository before the tag.
+    pub(crate) fn commit(&self, path: &str, text: &str) {
+        self.shop.sandbox.write(&format!("caller/{path}"), text);
+        let repository = Repository::init(self.at("caller"));
+        repository.git(&["tag", "--delete", "v2.0.0"]);
+        repository.commit(path);
+        repository.annotated_tag("v2.0.0", "2.0.0");
+    }
+
+    pub(crate) fn write_secrets(&self) {
+        let database = self.at("shop.db");
+        self.shop.sandbox.write("secrets.env", format!("DATABASE_URL=sqlite://{}\n", database.display()));
+    }
+
+    /// The event of the push of the tag.
+    pub(crate) fn push(&self) -> Value {
+        let sha = Repository::init(self.at("caller")).git(&["rev-parse", "v2.0.0^{commit}"]);
+        let repository = serde_json::json!({ "private": true, "full_name": "octo/shop" });
+        serde_json::json!({ "ref": "refs/tags/v2.0.0", "after": sha, "repository": repository })
+    }
+
+    /// Pushes the tag: the run of the example's `deploy.yml`.
+    pub(crate) fn start_deploy(&self) -> Started {
+        self.act("push", "deploy.yml", &self.push(), "1")
+    }
+
+    pub(crate) fn deploy(&self) -> Run {
+        Run::of(self.start_deploy().wait())
+    }
+
+    /// Runs the same run again.
+    pub(crate) fn deploy_attempt(&self, attempt: &str) -> Run {
+        Run::of(self.act_attempt("push", "deploy.yml", &self.push(), "1", attempt).wait())
+    }
+
+    /// How the newest deployment ended, as its record says.
+    pub(crate) fn last_status(&self) -> String {
+        let ran = self.shop.run(&["deploy-record", "show", &self.last_id(), "--json"]);
+        let record: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+        record["status"].as_str().unwrap_or_else(|| panic!("no status: {record}")).to_owned()
+    }
+
+    /// The names of the artifacts of a run, without the deployment in them.
+    pub(crate) fn kept(&self, run: &str) -> Vec<String> {
+        let id = self.last_id();
+        let folder = self.at(&format!("artifacts/{run}"));
+        let names = std::fs::read_dir(folder)
+            .expect("artifacts")
+            .map(|entry| entry.expect("an artifact").file_name());
+        let mut names: Vec<String> = names
+            .filter_map(|name| Some(name.to_str()?.strip_suffix(&format!("-{id}"))?.to_owned()))
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// The newest deployment that has a record. Ids begin with the time, so they sort by it.
+    fn last_id(&self) -> String {
+        let folder = self.at("store/storefront/production/deployments");
+        let entries = std::fs::read_dir(folder).expect("deployments").map(|entry| entry.expect("one").path());
+        let attempts = ["1/record.json", "2/record.json"];
+        let recorded = entries.filter(|path| attempts.iter().any(|record| path.join(record).exists()));
+        let newest = recorded.max().expect("a deployment");
+        newest.file_name().and_then(|name| name.to_str()).expect("UTF-8").to_owned()
+    }
+
+    /// An artifact as `deploy-record finish` published it.
+    pub(crate) fn published(&self, name: &str) -> Value {
+        let path = format!("store/storefront/production/deployments/{}/1/{name}.json", self.last_id());
+        serde_json::from_str(&self.shop.sandbox.read(&path)).expect("JSON")
+    }
+
+    /// The run of the example's `rollback.yml`.
+    pub(crate) fn rollback(&self, inputs: &Value) -> Run {
+        let event = serde_json::json!({
+            "ref": "refs/heads/main", "inputs": inputs, "repository": { "private": true, "full_name": "octo/shop" },
+        });
+        Run::of(self.act("workflow_dispatch", "rollback.yml", &event, "2").wait())
+    }
+
+    /// Starts act in the owner's repository.
+    pub(crate) fn act(&self, trigger: &str, workflow: &str, event: &Value, run: &str) -> Started {
+        self.act_attempt(trigger, workflow, event, run, "1")
+    }
+
+    fn act_attempt(&self, trigger: &str, workflow: &str, event: &Value, run: &str, attempt: &str) -> Started {
+        let sandbox = &self.shop.sandbox;
+        let file = |name: &str| self.at(name).to_str().expect("UTF-8").to_owned();
+        sandbox.write(&format!("event-{run}.json"), event.to_string());
+        sandbox.write(&format!("home-{run}/.config/act/actrc"), "");
+        std::fs::create_dir_all(self.at(&format!("artifacts/{run}")))
+            .expect("a folder of the artifact server");
+        let mut command = std::process::Command::new(root().join("target/venv/bin/act"));
+        command.env_clear().current_dir(self.at("caller"));
+        let path = format!("{}:{}", programs().display(), std::env::var("PATH").unwrap_or_default());
+        command.envs([
+            ("PATH", path),
+            ("HOME", file(&format!("home-{run}"))),
+            ("LANG", "C.UTF-8".to_owned()),
+        ]);
+        command.env("XDG_CACHE_HOME", file(&format!("home-{run}/.cache")));
+        command.args([trigger, "--workflows", &format!(".github/workflows/{workflow}"), "--json"]);
+        command.args([
+            "--eventpath",
+            &file(&format!("event-{run}.json")),
+            "--secret-file",
+            &file("secrets.env"),
+        ]);
+        command.args(["--platform", "ubuntu-24.04=-self-hosted", "--no-skip-checkout", "--no-cache-server"]);
+        command.args(["--pull=false", "--artifact-server-addr", "127.0.0.1"]);
+        command.args(["--artifact-server-port", &free_port(), "--artifact-server-path", &file("artifacts")]);
+        for (name, value) in [
+            ("ACT_TEST_REPO", file("caller")),
+            ("DEPLOY_KIT_OFFLINE_DIR", release().assets().to_str().expect("UTF-8").to_owned()),
+            ("GITHUB_RUN_ID", run.to_owned()),
+            ("GITHUB_RUN_ATTEMPT", attempt.to_owned()),
+        ] {
+            command.args(["--env", &format!("{name}={value}")]);
+        }
+        let tree = release().compat_tree("act");
+        for tag in ["v1".to_owned(), format!("v{VERSION}")] {
+            command.args(["--local-repository", &format!("{REPOSITORY}@{tag}={}", tree.display())]);
+        }
+        for (pin, name) in pins(&tree) {
+            command.args(["--local-repository", &format!("{pin}={}", file(&format!("stand-ins/{name}")))]);
+        }
+        sandbox.start_command(command, LIMIT)
+    }
+}
+
+impl Run {
+    /// The result of a job; one of which nothing was heard was skipped.
+    pub(crate) fn result(&self, job: &str) -> &str {
+        self.jobs.get(job).map_or("skipped", String::as_str)
+    }
+
+    pub(crate) fn of(ran: Ran) -> Self {
+        let mut jobs = BTreeMap::new();
+        let mut log = String::new();
+        for line in ran.stdout.lines().chain(ran.stderr.lines()) {
+            let Ok(line) = serde_json::from_str::<Value>(line) else {
+                log.push_str(line);
+                log.push('\n');
+                continue;
+            };
+            let text = |key: &str| line[key].as_str().unwrap_or_default().to_owned();
+            log.push_str(&format!("[{}] {}\n", text("jobID"), text("msg").trim_end()));
+            if let Some(result) = line["jobResult"].as_str() {
+                jobs.insert(text("jobID"), result.to_owned());
+            }
+        }
+        Self { ran, jobs, log }
+    }
+}
+
+/// Every action of others that the tree uses at a commit, with the name of what stands in for it.
+fn pins(tree: &Path) -> Vec<(String, String)> {
+    let mut pins = Vec::new();
+    let workflow = tree.join(".github/workflows/deploy-production.yml");
+    let action = tree.join("rollout/action.yml");
+    for file in [workflow, action] {
+        for line in std::fs::read_to_string(file).expect("a file of the release").lines() {
+            let Some((_, uses)) = line.split_once("uses: ") else { continue };
+            let pin = uses.split(' ').next().unwrap_or_default().to_owned();
+            let name = pin.split(['/', '@']).nth(1).unwrap_or_default().to_owned();
+            if STAND_INS.contains(&name.as_str()) && !pins.iter().any(|(known, _)| *known == pin) {
+                pins.push((pin, name));
+            }
+        }
+    }
+    pins
+}
+
+fn free_port() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("an address").port().to_string()
+}
+
+fn copy(from: &Path, into: &Path) {
+    std::fs::create_dir_all(into).expect("a folder");
+    for entry in std::fs::read_dir(from).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        std::fs::copy(&path, into.join(path.file_name().expect("a name"))).expect("a file");
+    }
+}

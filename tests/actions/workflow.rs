@@ -1,0 +1,201 @@
+//! The reusable workflow equals the pipeline table: the same steps, each once, in an order that the table
+//! allows, each with what it reads at hand.
+
+use crate::release::root;
+use crate::runner::yaml;
+use kit_contract::ArtifactKind;
+use kit_contract::pipeline::{PIPELINE, PipelineStep, Repeat};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Where a step of the workflow stands: its job, and its place in it.
+type Place = (String, usize);
+
+fn workflow(name: &str) -> Value {
+    yaml(&root().join(format!(".github/workflows/{name}.yml")))
+}
+
+fn steps(job: &Value) -> &[Value] {
+    job["steps"].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// Every use of an action of ours: program, command, place.
+fn uses(workflow: &Value) -> Vec<(String, Option<String>, Place)> {
+    let mut found = Vec::new();
+    for (id, job) in workflow["jobs"].as_object().expect("jobs") {
+        for (at, step) in steps(job).iter().enumerate() {
+            let Some(program) = step["uses"].as_str().and_then(|uses| uses.strip_prefix("$/actions/")) else {
+                continue;
+            };
+            let command = step["with"]["command"].as_str().map(str::to_owned);
+            found.push((program.to_owned(), command, (id.clone(), at)));
+        }
+    }
+    found
+}
+
+/// Where a line of the table stands in the workflow.
+fn places(workflow: &Value, line: &PipelineStep) -> Vec<Place> {
+    let is_it = |program: &str, command: Option<&str>| program == line.program && command == line.command;
+    let found = uses(workflow).into_iter().filter(|(program, command, _)| is_it(program, command.as_deref()));
+    found.map(|(_, _, place)| place).collect()
+}
+
+/// The jobs that have ended when a job starts.
+fn before(workflow: &Value, job: &str) -> BTreeSet<String> {
+    let mut reached = BTreeSet::new();
+    let mut open = vec![job.to_owned()];
+    while let Some(next) = open.pop() {
+        let needs = match &workflow["jobs"][&next]["needs"] {
+            Value::String(one) => vec![one.clone()],
+            Value::Array(many) => many.iter().filter_map(|one| one.as_str().map(str::to_owned)).collect(),
+            _ => Vec::new(),
+        };
+        open.extend(needs.into_iter().filter(|need| reached.insert(need.clone())));
+    }
+    reached
+}
+
+fn comes_before(workflow: &Value, first: &Place, second: &Place) -> bool {
+    if first.0 == second.0 { first.1 < second.1 } else { before(workflow, &second.0).contains(&first.0) }
+}
+
+#[test]
+fn every_line_of_the_table_stands_in_the_workflow_after_what_it_needs() {
+    let workflow = workflow("deploy-production");
+    let by_id: BTreeMap<&str, Vec<Place>> =
+        PIPELINE.iter().map(|line| (line.id, places(&workflow, line))).collect();
+    for line in PIPELINE {
+        let expected = if line.repeat == Repeat::PerStage { 6 } else { 1 };
+        assert_eq!(by_id[line.id].len(), expected, "{}", line.id);
+        for need in line.needs {
+            for (at, place) in by_id[line.id].iter().enumerate() {
+                // A stage's own rollout for its gate; else the last one there is.
+                let same = by_id[need].len() == by_id[line.id].len();
+                let needed = if same { by_id[need].get(at) } else { by_id[need].last() };
+                assert!(comes_before(&workflow, needed.unwrap(), place), "{} before {}", need, line.id);
+            }
+        }
+    }
+    // And nothing else changes anything: beside the table there is only what takes a release out again.
+    let known = |program: &str, command: Option<&str>| {
+        PIPELINE.iter().any(|line| line.program == program && line.command == command)
+    };
+    for (program, command, place) in uses(&workflow) {
+        let undoes =
+            matches!((program.as_str(), command.as_deref()), ("rollout", Some("abort")) | ("rollback", None));
+        assert!(undoes || known(&program, command.as_deref()), "{program} {command:?} at {place:?}");
+    }
+}
+
+#[test]
+fn stages_alternate_and_the_withdrawal_stands_behind_all_of_them() {
+    let workflow = workflow("deploy-production");
+    let ids: Vec<&str> =
+        steps(&workflow["jobs"]["rollout"]).iter().filter_map(|step| step["id"].as_str()).collect();
+    let mut expected: Vec<String> =
+        (1..=6).flat_map(|slot| [format!("rollout-{slot}"), format!("gate-{slot}")]).collect();
+    expected.push("withdraw".to_owned());
+    assert_eq!(ids, expected);
+    for step in steps(&workflow["jobs"]["rollout"]).iter().filter(|step| step["id"] == "withdraw") {
+        assert!(
+            step["if"].as_str().unwrap().starts_with("always() && "),
+            "a cancelled run is withdrawn, too"
+        );
+    }
+}
+
+#[test]
+fn what_a_step_reads_was_kept_and_is_brought() {
+    let workflow = workflow("deploy-production");
+    for line in PIPELINE.iter().filter(|line| line.reads != ArtifactKind::ALL) {
+        for kind in line.reads {
+            let Some(writer) = PIPELINE.iter().find(|other| other.writes == *kind) else { continue };
+            let reader = &places(&workflow, line)[0];
+            let written = &places(&workflow, writer)[0];
+            if written.0 == reader.0 {
+                continue;
+            }
+            let uploads =
+                steps(&workflow["jobs"][&written.0]).iter().filter(|step| step["with"]["path"].is_string());
+            let kept = uploads.filter(|step| {
+                let path = step["with"]["path"].as_str().unwrap();
+                path.contains(&format!("/{kind}.*")) || path.contains(&format!("/{kind}-*.*"))
+            });
+            assert_eq!(kept.count(), 1, "{kind} of {} is kept once", writer.id);
+            let brings = |step: &Value| step["with"]["pattern"].is_string();
+            assert!(steps(&workflow["jobs"][&reader.0]).iter().any(brings), "{} brings {kind}", line.id);
+        }
+    }
+}
+
+#[test]
+fn a_file_is_kept_by_one_job_only() {
+    let workflow = workflow("deploy-production");
+    let mut owners: BTreeMap<String, String> = BTreeMap::new();
+    for (id, job) in workflow["jobs"].as_object().unwrap() {
+        for step in steps(job)
+            .iter()
+            .filter(|step| step["uses"].as_str().is_some_and(|uses| uses.contains("/upload-")))
+        {
+            // The guard's is fetched by name, after the others.
+            if step["with"]["name"].as_str().unwrap().starts_with("guard-of-") {
+                continue;
+            }
+            for path in step["with"]["path"].as_str().unwrap().lines() {
+                // Two jobs withdraw and two build, but never both in one run.
+                let one_of_two = ["/rollout-abort.", "/build-logs", "/history/"];
+                if one_of_two.iter().any(|part| path.contains(part)) {
+                    continue;
+                }
+                let other = owners.insert(path.to_owned(), id.clone());
+                assert!(other.is_none(), "{path}: {id} and {other:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_job_has_a_limit_and_no_more_rights_than_it_needs() {
+    for name in ["deploy-production", "rollback-production"] {
+        let workflow = workflow(name);
+        assert_eq!(workflow["permissions"], serde_json::json!({}));
+        for (id, job) in workflow["jobs"].as_object().unwrap() {
+            assert!(job["timeout-minutes"].is_u64(), "{name}: {id}");
+            let rights = job["permissions"].as_object().unwrap_or_else(|| panic!("{name}: {id}"));
+            for (right, level) in rights {
+                assert!(matches!(
+                    (right.as_str(), level.as_str()),
+                    ("contents", Some("read")) | ("id-token", Some("write"))
+                ));
+            }
+            let secret = job.to_string().contains("secrets.");
+            assert!(!secret || job["environment"]["name"] == "${{ inputs.environment }}", "{name}: {id}");
+        }
+    }
+}
+
+#[test]
+fn inputs_that_are_given_exist() {
+    for name in ["deploy-production", "rollback-production", "deploy-staging"] {
+        for (id, job) in workflow(name)["jobs"].as_object().unwrap() {
+            for step in steps(job) {
+                let Some(uses) = step["uses"].as_str() else { continue };
+                let action = match uses.strip_prefix("$/actions/") {
+                    Some(ours) => root().join(format!("actions/{ours}/action.yml")),
+                    None => {
+                        let theirs = uses.split(['/', '@']).nth(1).unwrap();
+                        root().join(format!("tests/act/stand-ins/{theirs}/action.yml"))
+                    }
+                };
+                let known = yaml(&action);
+                for input in step["with"].as_object().into_iter().flatten().map(|(input, _)| input) {
+                    assert!(
+                        known["inputs"].get(input).is_some(),
+                        "{name}: {id}: {uses} has no input {input}"
+                    );
+                }
+            }
+        }
+    }
+}
