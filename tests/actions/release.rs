@@ -73,10 +73,8 @@ impl Release {
         std::fs::remove_dir_all(&releases).expect("releases of earlier runs");
         std::fs::create_dir_all(self.assets()).expect("a folder of assets");
         let names = programs();
-        let mut build = cargo();
-        build.args(["build", "--quiet", "--locked", "-p", "xtask", "-p", "storefront"]);
-        build.args(names.iter().flat_map(|name| ["-p", name]));
-        assert!(build.status().expect("cargo can be started").success(), "the programs cannot be built");
+        let packages: Vec<&str> = names.iter().map(String::as_str).chain(["xtask", "storefront"]).collect();
+        kit_testing::programs_of(&packages);
         for name in &names {
             let asset = self.assets().join(format!("{name}-{}", platform()));
             // A link is enough: an asset is only read.
@@ -133,11 +131,5 @@ impl Release {
 pub(crate) fn xtask() -> Command {
     let mut command = Command::new(built().join("xtask"));
     command.env_remove("CARGO_MANIFEST_DIR");
-    command
-}
-
-pub(crate) fn cargo() -> Command {
-    let mut command = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()));
-    command.current_dir(env!("CARGO_MANIFEST_DIR"));
     command
 }

@@ -78,14 +78,7 @@ fn a_step_says_the_same_alone_and_as_a_subcommand() {
         PIPELINE.iter().map(|step| step.program).chain(["rollback", "db-restore"]).collect();
     names.sort_unstable();
     names.dedup();
-    let build: Vec<&str> = names.iter().flat_map(|name| ["-p", name]).collect();
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let built = std::process::Command::new(cargo)
-        .args(["build", "--quiet", "--locked"])
-        .args(build)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .status();
-    assert!(built.expect("cargo can be started").success());
+    kit_testing::programs_of(&names);
     for name in names {
         for args in [&["--help"][..], &["--no-such-input"], &[]] {
             let alone = Sandbox::new();

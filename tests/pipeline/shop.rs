@@ -5,7 +5,6 @@ use kit_testing::git::Repository;
 use kit_testing::{Ran, Sandbox, Started};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// The shop. Its processes end with it.
 pub(crate) struct Shop {
@@ -15,20 +14,8 @@ pub(crate) struct Shop {
 
 /// The folder of the programs under test, built if need be.
 pub(crate) fn programs() -> PathBuf {
-    static BUILT: std::sync::Once = std::sync::Once::new();
-    // target/debug/deps/pipeline-… lies two below.
-    let test = std::env::current_exe().expect("this test knows where it is");
-    let folder = test.ancestors().nth(2).expect("a target folder").to_owned();
-    BUILT.call_once(|| {
-        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-        let built = Command::new(cargo)
-            .args(["build", "--quiet", "--locked", "-p", "deploy-kit", "-p", "storefront"])
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .status()
-            .expect("cargo can be started");
-        assert!(built.success(), "the programs under test cannot be built");
-    });
-    folder
+    static BUILT: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
+    BUILT.get_or_init(|| kit_testing::programs_of(&["deploy-kit", "storefront"])).clone()
 }
 
 impl Shop {

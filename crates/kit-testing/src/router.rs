@@ -2,8 +2,7 @@
 
 use crate::Sandbox;
 use serde_json::{Map, Value, json};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 /// A router with services whose stable version is 1.0.0 and whose canary, 2.0.0, has no share yet. Its
 /// state lies in a sandbox; its faults are those of the program `fake-router`.
@@ -100,25 +99,8 @@ impl Drop for FakeRouter {
     }
 }
 
-/// The program, built if need be: cargo builds the binaries of a package only for its own tests.
+/// The program, built if need be.
 fn program() -> PathBuf {
-    let test = std::env::current_exe().expect("a test knows where it is");
-    // <target>/<profile>/deps/<test>
-    let profile = test.ancestors().nth(2).expect("tests lie in the target folder");
-    let program = profile.join("fake-router");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/bin/fake-router.rs");
-    let changed = |path: &Path| std::fs::metadata(path).and_then(|meta| meta.modified());
-    let fresh = matches!((changed(&program), changed(&source)), (Ok(built), Ok(written)) if built > written);
-    if !fresh {
-        let target = profile.parent().expect("tests lie in the target folder");
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let output = Command::new(cargo)
-            .args(["build", "--quiet", "--package", "kit-testing", "--bin", "fake-router", "--target-dir"])
-            .arg(target)
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .output()
-            .expect("cargo is installed");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    }
-    program
+    static BUILT: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
+    BUILT.get_or_init(|| crate::programs_of(&["kit-testing"])).join("fake-router")
 }

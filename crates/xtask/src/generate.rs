@@ -25,7 +25,7 @@ pub(crate) struct Args {
 const GENERATED_FOLDERS: [&str; 2] = ["schemas", "docs/reference"];
 
 const PRODUCT: &str = "deploy-kit";
-const DESCRIBE: [&str; 8] = ["cargo", "run", "--locked", "--quiet", "--package", PRODUCT, "--", "__describe"];
+const DESCRIBE: &str = "__describe";
 
 #[derive(Debug, Deserialize)]
 struct Description {
@@ -45,7 +45,9 @@ pub(crate) fn run(workspace: &Workspace, args: Args) -> Result<bool, Error> {
         println!("nothing to generate: the workspace has no package `{PRODUCT}` yet");
         return Ok(true);
     }
-    let wanted = parse(&workspace.output(&DESCRIBE)?)?;
+    let Some(programs) = workspace.programs()? else { return Ok(false) };
+    let product = programs.join(PRODUCT).display().to_string();
+    let wanted = parse(&workspace.output(&[&product, DESCRIBE])?)?;
     let present = read_present(&workspace.root, &wanted)?;
     let changes = plan::changes(&wanted, &present);
     if args.check {
@@ -65,7 +67,7 @@ pub(crate) fn run(workspace: &Workspace, args: Args) -> Result<bool, Error> {
 /// Path to content; refuses a path that could leave the tree or that is named twice.
 fn parse(document: &[u8]) -> Result<BTreeMap<String, String>, Error> {
     let description: Description = serde_json::from_slice(document)
-        .map_err(|source| Error::Json { command: DESCRIBE.join(" "), source })?;
+        .map_err(|source| Error::Json { command: format!("{PRODUCT} {DESCRIBE}"), source })?;
     let mut wanted = BTreeMap::new();
     for DescribedFile { path, content } in description.files {
         if let Some(reason) = plan::refuse(&path) {

@@ -9,6 +9,9 @@ use cargo_metadata::{Metadata, MetadataCommand};
 
 use crate::error::Error;
 
+/// Every program, and the tests, whose features are the union of all.
+const BUILD: [&str; 7] = ["cargo", "build", "--locked", "--quiet", "--workspace", "--bins", "--tests"];
+
 /// The surroundings of one run.
 #[derive(Debug)]
 pub(crate) struct Workspace {
@@ -98,6 +101,18 @@ impl Workspace {
         } else {
             Err(Error::Failed { command: argv.join(" "), status: output.status })
         }
+    }
+
+    /// Builds every program, with the features that the tests are built with: other features would compile
+    /// the large dependencies once more. Gives the folder that the programs lie in, or `None` if that failed.
+    ///
+    /// # Errors
+    /// Cargo could not be started, or does not say where it builds.
+    pub(crate) fn programs(&self) -> Result<Option<PathBuf>, Error> {
+        if !self.show(&BUILD, &[])? {
+            return Ok(None);
+        }
+        Ok(Some(self.metadata(false)?.target_directory.into_std_path_buf().join("debug")))
     }
 
     /// `cargo metadata` of the whole workspace, for every platform, from the committed lock file.
