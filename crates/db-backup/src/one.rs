@@ -67,6 +67,7 @@ async fn make(
     rules.check(proved.level, proved.limit.as_deref()).map_err(unproved)?;
     let previous = place.previous_size(slot, &target.name).await;
     let details = BackupDetails {
+        object_version: Some(uploaded.version.as_str().to_owned()),
         proof_limit: proved.limit,
         percent_of_previous: previous.map(|bytes| stored.size_bytes.saturating_mul(100) / bytes.max(1)),
         dump_ms: Some(copied_ms.saturating_sub(began_ms)),

@@ -43,5 +43,6 @@ pub use open::{Opener, open};
 pub use proof::self_proof;
 pub use stop::{Stop, StopRequest, StopSubject};
 pub use store::{
-    ByteReader, Meta, OBJECT_LIMIT_BYTES, Object, Remark, Store, Uploaded, Version, check_size, must_be_there,
+    ByteReader, Meta, OBJECT_LIMIT_BYTES, Object, Remark, Store, Uploaded, Version, check_size, digest_of,
+    must_be_there,
 };

@@ -4,7 +4,8 @@ use crate::{Key, StoreError};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use kit_contract::Sha256;
-use tokio::io::AsyncRead;
+use sha2::Digest as _;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 /// Longest object that is read or written as a whole, in bytes (16 MiB). Longer ones go through
 /// [`Store::create_stream`] and [`Store::read_stream`].
@@ -182,6 +183,26 @@ pub trait Store: Send + Sync {
 /// [`StoreError::NotThere`], or why that could not be found out.
 pub async fn must_be_there(store: &dyn Store) -> Result<(), StoreError> {
     if store.is_there().await? { Ok(()) } else { Err(StoreError::NotThere { address: store.describe() }) }
+}
+
+/// The digest of an object of any size, read through once; `None` if there is none.
+///
+/// # Errors
+/// If the store could not be asked, or the object could not be read to its end.
+pub async fn digest_of(store: &dyn Store, key: &Key) -> Result<Option<Sha256>, StoreError> {
+    let Some(mut reader) = store.read_stream(key).await? else { return Ok(None) };
+    let mut hasher = sha2::Sha256::new();
+    let mut chunk = vec![0_u8; 256 * 1024];
+    loop {
+        let count = reader
+            .read(&mut chunk)
+            .await
+            .map_err(|error| StoreError::unreachable("read", key.as_str(), store.describe(), error))?;
+        match chunk.get(..count) {
+            Some(read) if !read.is_empty() => hasher.update(read),
+            _ => return Ok(Some(Sha256::from_raw(&hasher.finalize()))),
+        }
+    }
 }
 
 /// Refuses contents that [`Store::get`] could not read again.

@@ -100,6 +100,8 @@ pub(crate) fn disagreements(claimed: &DatabaseBackup, stored: &DatabaseBackup) -
         ("size_bytes", claimed.size_bytes == stored.size_bytes),
         ("uncompressed_sha256", claimed.uncompressed_sha256 == stored.uncompressed_sha256),
         ("uncompressed_bytes", claimed.uncompressed_bytes == stored.uncompressed_bytes),
+        ("tables", claimed.tables == stored.tables),
+        ("details", claimed.details == stored.details),
         ("schema_sha256", claimed.schema_sha256 == stored.schema_sha256),
         ("proof", claimed.proof == stored.proof),
         ("snapshot_at", claimed.snapshot_at == stored.snapshot_at),

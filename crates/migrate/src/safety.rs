@@ -5,7 +5,7 @@ use kit_contract::body::{Backup, DatabaseBackup};
 use kit_contract::{ArtifactKind, ArtifactName, DeploymentId, Name, Reason};
 use kit_core::StepError;
 use kit_step::ToolContext;
-use kit_store::{Key, Layout, Store};
+use kit_store::{Key, Layout, Store, digest_of};
 use std::sync::Arc;
 
 /// The part of the store that belongs to this app and environment.
@@ -73,7 +73,13 @@ async fn confirm(claimed: &DatabaseBackup, place: &Place, id: &DeploymentId) -> 
         return tampered(format!("the backup of {name} has a key that is none"));
     };
     match place.store.head(&key).await? {
-        Some(found) if found.size_bytes == claimed.size_bytes => Ok(()),
+        Some(found) if found.size_bytes == claimed.size_bytes => {
+            let proved = stored.details.object_version.as_deref();
+            if proved == Some(found.version.as_str()) {
+                return Ok(());
+            }
+            same_bytes(place, &key, claimed).await
+        }
         Some(found) => Err(StepError::new(
             Reason::BackupMismatch,
             format!(
@@ -81,6 +87,20 @@ async fn confirm(claimed: &DatabaseBackup, place: &Place, id: &DeploymentId) -> 
                 found.size_bytes, claimed.size_bytes
             ),
         )),
+        None => Err(gone(format!("{key} is gone from the store"))),
+    }
+}
+
+/// The object is another one than was proved, or the store's names for versions do not last: its bytes say
+/// which.
+async fn same_bytes(place: &Place, key: &Key, claimed: &DatabaseBackup) -> Result<(), StepError> {
+    match digest_of(&*place.store, key).await? {
+        Some(digest) if digest == claimed.sha256 => Ok(()),
+        Some(_) => Err(StepError::new(
+            Reason::BackupMismatch,
+            format!("{key} in the store is not the one that was proved: its bytes have changed"),
+        )
+        .hint("find out who changed it before anything else; then run db-backup again")),
         None => Err(gone(format!("{key} is gone from the store"))),
     }
 }

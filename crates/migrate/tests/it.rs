@@ -202,6 +202,8 @@ fn without_a_backup_that_does_nothing_is_migrated() {
     back_up(&sandbox, &good);
     sandbox.write(&format!(".deploy-kit/store/{STEM}.sqlite.gz"), "pack");
     refused(10, "backup_mismatch", "has 4 bytes, not the 6 that were proved");
+    sandbox.write(&format!(".deploy-kit/store/{STEM}.sqlite.gz"), "pAcked");
+    refused(10, "backup_mismatch", "is not the one that was proved: its bytes have changed");
     remove(&format!(".deploy-kit/store/{STEM}.sqlite.gz"));
     refused(10, "backup_required", "is gone from the store");
     remove(&format!(".deploy-kit/store/{STEM}.json"));

@@ -104,6 +104,10 @@ pub struct BackupDetails {
     /// A named restore point that was written into the log just before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restore_point: Option<String>,
+    /// The version of the object in the store that was proved, as the store calls it. Another one is
+    /// compared by its digest before anybody relies on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub object_version: Option<String>,
     /// Why no higher level of proof was reached, if one was wanted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proof_limit: Option<String>,
