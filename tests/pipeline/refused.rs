@@ -63,22 +63,14 @@ fn a_broken_configuration_is_refused_with_its_line() {
     assert_untouched(&shop);
 }
 
-/// A backup that was changed after it was proved, or a note that was: whoever reads it next refuses, and
-/// the deploy is closed naming it.
+/// `readiness` rests on backup.json: once that is another file, even one that says the same, it is not
+/// believed, and the deploy is closed naming it.
 #[test]
 fn a_tampered_artifact_closes_the_deploy_naming_it() {
     let shop = Shop::open();
-    let folder = ["--artifacts", "artifacts"];
-    for args in [
-        &["validate-tag", "--tag", "v2.0.0"][..],
-        &["preflight"],
-        &["deploy-record", "begin"],
-        &["db-backup"],
-        &["preflight", "readiness"],
-    ] {
-        let ran = shop.run(&args.iter().chain(&folder).copied().collect::<Vec<_>>());
-        assert_eq!(ran.code, Some(0), "{args:?}: {}", ran.stderr);
-    }
+    shop.walk_to_the_backup();
+    let ready = shop.run(&["preflight", "readiness", "--artifacts", "artifacts"]);
+    assert_eq!(ready.code, Some(0), "{}", ready.stderr);
     let backup = shop.sandbox.read("artifacts/backup.json");
     shop.sandbox
         .write("artifacts/backup.json", backup.replace("\"standalone\": false", "\"standalone\":false"));

@@ -112,6 +112,19 @@ impl Shop {
         self.sandbox.start(programs().join("deploy-kit"), args)
     }
 
+    /// Runs the first steps of a deploy of 2.0.0 into the folder `artifacts`, up to the backup.
+    pub(crate) fn walk_to_the_backup(&self) {
+        for step in [
+            &["validate-tag", "--tag", "v2.0.0"][..],
+            &["preflight"],
+            &["deploy-record", "begin"],
+            &["db-backup"],
+        ] {
+            let ran = self.run(&[step, &["--artifacts", "artifacts"]].concat());
+            assert_eq!(ran.code, Some(0), "{step:?}: {}", ran.stderr);
+        }
+    }
+
     /// Deploys 2.0.0 into the folder `artifacts`.
     pub(crate) fn deploy(&self) -> Ran {
         self.run(&["deploy", "v2.0.0", "--artifacts", "artifacts"])
