@@ -94,6 +94,7 @@ pub(crate) fn disagreements(claimed: &DatabaseBackup, stored: &DatabaseBackup) -
     let compared = [
         ("database", claimed.database == stored.database),
         ("engine", claimed.engine == stored.engine),
+        ("engine_version", claimed.engine_version == stored.engine_version),
         ("key", claimed.key == stored.key),
         ("metadata_key", claimed.metadata_key == stored.metadata_key),
         ("sha256", claimed.sha256 == stored.sha256),
