@@ -51,6 +51,23 @@ fn a_release_is_rolled_back_later_and_its_version_refused_from_then_on() {
 }
 
 #[test]
+fn what_the_old_version_cannot_live_with_is_known_on_every_machine() {
+    let shop = Shop::open();
+    assert_eq!(shop.deploy().code, Some(0));
+    shop.sandbox
+        .write("migrations/0009_drop_discounts.contract.sql", "CREATE TABLE contracted (id INTEGER);");
+    let migrated = shop.run(&["migrate", "--phase", "post", "--artifacts", "artifacts"]);
+    assert_eq!(migrated.code, Some(0), "{}", migrated.stderr);
+    let undo = &["rollback", "--artifacts", "elsewhere", "--reason", "checkout is slow"][..];
+    let refused = shop.run(undo);
+    assert!(refused.stderr.contains("schema_ahead"), "{}", refused.stderr);
+    shop.assert_serves("2.0.0");
+    let accepted = shop.run(&[undo, &["--accept-schema-ahead"]].concat());
+    assert_eq!(accepted.code, Some(0), "{}", accepted.stderr);
+    shop.assert_serves("1.4.0");
+}
+
+#[test]
 fn every_step_can_be_run_again_after_a_good_release() {
     let shop = Shop::open();
     assert_eq!(shop.deploy().code, Some(0));

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use kit_contract::{DeploymentId, Name};
 use serde::{Deserialize, Serialize, de::Error as _};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::Mutex;
 
@@ -122,6 +123,33 @@ impl Journal {
         Ok(entries)
     }
 
+    /// What this step wrote in every attempt of this deployment, by attempt and number.
+    ///
+    /// # Errors
+    /// As [`Journal::read_all`].
+    pub async fn read_attempts(
+        store: &Arc<dyn Store>,
+        layout: &Layout,
+        deployment: &DeploymentId,
+        step: &Name,
+    ) -> Result<Vec<JournalEntry>, StoreError> {
+        let prefix = layout.deployment_prefix(deployment);
+        let names = store.list(&prefix).await?;
+        let attempt_of = |name: &String| {
+            let (attempt, rest) = name.strip_prefix(&prefix)?.split_once('/')?;
+            let attempt: u32 = attempt.parse().ok()?;
+            rest.starts_with(&format!("journal-{step}/")).then_some(attempt)
+        };
+        let attempts: BTreeSet<u32> = names.iter().filter_map(attempt_of).collect();
+        let mut entries = Vec::new();
+        for attempt in attempts {
+            let (store, layout) = (Arc::clone(store), layout.clone());
+            let journal = Self::new(store, layout, deployment.clone(), attempt, step.clone());
+            entries.append(&mut journal.read_all().await?);
+        }
+        Ok(entries)
+    }
+
     /// The number of the newest entry; 0 if there is none.
     async fn newest(&self) -> Result<u32, StoreError> {
         let prefix = self.layout.journal_prefix(&self.deployment, self.attempt, &self.step);
@@ -169,6 +197,24 @@ mod tests {
         let texts: Vec<&str> = entries.iter().map(|entry| entry.text.as_str()).collect();
         assert_eq!(texts, ["a", "b", "c", "d"]);
         assert_eq!(entries[0].data, json!({ "share_percent": 5 }));
+    }
+
+    #[tokio::test]
+    async fn all_attempts_of_one_step_come_in_their_order() {
+        let store = MemoryStore::default();
+        for (attempt, step, text) in
+            [(10, "rollout", "c"), (2, "rollout", "a"), (2, "rollout", "b"), (1, "migrate", "not this")]
+        {
+            let one = Journal { attempt, step: step.parse().unwrap(), ..journal(&store) };
+            write(&one, text).await.unwrap();
+        }
+        let Journal { layout, deployment, step, .. } = journal(&store);
+        let shared: Arc<dyn Store> = Arc::new(store);
+        let entries = Journal::read_attempts(&shared, &layout, &deployment, &step).await.unwrap();
+        let texts: Vec<&str> = entries.iter().map(|entry| entry.text.as_str()).collect();
+        assert_eq!(texts, ["a", "b", "c"]);
+        let other = "deploy-2".parse().unwrap();
+        assert_eq!(Journal::read_attempts(&shared, &layout, &other, &step).await.unwrap(), []);
     }
 
     #[tokio::test]

@@ -225,6 +225,11 @@ async fn one(
         cx.out_of_danger();
     }
     let entry = body.databases.get_mut(index);
+    let changed = match &applied {
+        Ok(_) => Some(true),
+        Err(DatabaseError::MigrationFailed { .. }) => Some(false),
+        Err(_) => None,
+    };
     let (said, error) = match applied {
         Ok(outcome) => (keep(entry, outcome), None),
         Err(error) => {
@@ -234,7 +239,7 @@ async fn one(
         }
     };
     cx.save(body.clone());
-    journal.conclude(cx.context(), name, file, &said).await;
+    journal.conclude(cx.context(), name, file, (&said, changed)).await;
     error.map_or(Ok(()), Err)
 }
 

@@ -1,11 +1,13 @@
 //! What is about to be done and what came of it, in the store, for whoever takes over from a dead run.
 
+use crate::phase::Phase;
 use crate::safety::Place;
+use kit_contract::body::JournaledMigration;
 use kit_contract::{Name, Reason};
 use kit_core::{Context, ResultExt as _, StepError};
 use kit_database::MigrationFile;
 use kit_store::JournalPhase;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::sync::Arc;
 
 /// The journal of this step, where it belongs to a deployment.
@@ -34,18 +36,30 @@ impl Journal {
     ) -> Result<(), StepError> {
         let Some(journal) = &self.0 else { return Ok(()) };
         let text = format!("apply migration {} ({}) to {database}", file.version, file.description);
-        journal.write(cx.clock.now(), JournalPhase::Intent, &text, data(database, file)).await?;
+        journal.write(cx.clock.now(), JournalPhase::Intent, &text, data(database, file, None)?).await?;
         Ok(())
     }
 
     /// Says what came of it. It has happened, so a store that fails now changes nothing but the journal.
-    pub(crate) async fn conclude(&self, cx: &Context, database: &Name, file: &MigrationFile, outcome: &str) {
+    pub(crate) async fn conclude(
+        &self,
+        cx: &Context,
+        database: &Name,
+        file: &MigrationFile,
+        (outcome, changed): (&str, Option<bool>),
+    ) {
         let Some(journal) = &self.0 else { return };
         let text = format!("migration {} ({}) of {database}: {outcome}", file.version, file.description);
         let text = cx.out.clean(&text);
-        let written = journal.write(cx.clock.now(), JournalPhase::Outcome, &text, data(database, file)).await;
+        let written = match data(database, file, changed) {
+            Ok(data) => {
+                let written = journal.write(cx.clock.now(), JournalPhase::Outcome, &text, data).await;
+                written.map(|_| ()).map_err(StepError::from)
+            }
+            Err(error) => Err(error),
+        };
         if let Err(error) = written {
-            let why = StepError::from(error).chain();
+            let why = error.chain();
             cx.out.say(&format!(
                 "warning: the journal does not say what came of migration {}: {why}",
                 file.version
@@ -54,6 +68,14 @@ impl Journal {
     }
 }
 
-fn data(database: &Name, file: &MigrationFile) -> Value {
-    json!({ "database": database, "version": file.version, "checksum": file.checksum })
+/// `rollback` reads it: what the old version cannot live with must be known on every machine.
+fn data(database: &Name, file: &MigrationFile, changed: Option<bool>) -> Result<Value, StepError> {
+    let migration = JournaledMigration {
+        database: database.clone(),
+        version: file.version,
+        checksum: file.checksum.clone(),
+        phase: Phase::of(file).of_contract(),
+        changed,
+    };
+    serde_json::to_value(migration).or_reason(Reason::InternalError, "the journal cannot be written")
 }

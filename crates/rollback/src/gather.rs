@@ -4,6 +4,7 @@
 use crate::Args;
 use crate::known::{Known, LockSeen, Schema};
 use crate::outside::Outside;
+use crate::plan::subject;
 use kit_contract::body::{Migration, MigrationPhase, Rollback, Rollout, RolloutAction};
 use kit_contract::{AnyArtifact, ArtifactKind, ArtifactName, DeploymentId, Name, Reason};
 use kit_core::{StepError, fs};
@@ -31,18 +32,22 @@ pub(crate) async fn gather(cx: &StepContext<Rollback>, outside: &Outside, args: 
         }
     }
     let local = ours(cx, peek(cx, &ArtifactName::only(ArtifactKind::Deployment)).unwrap_or_default());
-    Known {
+    let mut known = Known {
         asked: args.deployment.clone(),
         history,
         chain_broken,
         before: local.as_ref().map(|local| versions_before(cx, &local.deployment_id)).unwrap_or_default(),
         local: local.as_ref().map(local_version),
         services: None,
-        schema: schema(cx),
+        schema: Schema::default(),
         lock,
         force: args.force,
         accept_schema_ahead: args.accept_schema_ahead,
+    };
+    if let Ok(subject) = subject(&known) {
+        known.schema = schema(cx, outside, &subject.id).await;
     }
+    known
 }
 
 /// The envelope of an artifact; `Err` if it is there and cannot be read, which is said.
@@ -94,24 +99,48 @@ fn versions_before(cx: &StepContext<Rollback>, local: &DeploymentId) -> Vec<(Nam
     versions
 }
 
-/// Whether the contracting half of a change was applied: the old version no longer fits then.
-fn schema(cx: &StepContext<Rollback>) -> Schema {
+/// Whether the contracting half of a change was applied: the old version no longer fits then. The artifact
+/// may be that of an earlier phase, or on another machine, and the store may not answer: either says
+/// enough to refuse, and one of the two must say that it fits.
+async fn schema(cx: &StepContext<Rollback>, outside: &Outside, subject: &DeploymentId) -> Schema {
+    if cx.config().databases.iter().all(|database| database.migrations.is_none()) {
+        return Schema::Fits;
+    }
+    let journaled = match &outside.memory {
+        None => None,
+        Some(memory) => match memory.schema(cx, subject).await {
+            Ok(schema) => Some(schema),
+            Err(error) => {
+                cx.out.say(&format!("going on without the journal of migrate: {}", error.chain()));
+                None
+            }
+        },
+    };
+    match (in_folder(cx, subject), journaled) {
+        (Some(Schema::Ahead), _) | (_, Some(Schema::Ahead)) => Schema::Ahead,
+        (Some(Schema::Unknown), _) | (_, Some(Schema::Unknown)) | (None, None) => Schema::Unknown,
+        (Some(Schema::Fits), _) | (_, Some(Schema::Fits)) => Schema::Fits,
+    }
+}
+
+/// What migration.json says, if it is that of this deployment.
+fn in_folder(cx: &StepContext<Rollback>, subject: &DeploymentId) -> Option<Schema> {
     let artifact = match peek(cx, &ArtifactName::only(ArtifactKind::Migration)) {
-        Ok(Some(artifact)) => artifact,
-        Ok(None) => return Schema::Fits,
-        Err(()) => return Schema::Unknown,
+        Ok(Some(artifact)) if artifact.deployment_id == *subject => artifact,
+        Ok(_) => return None,
+        Err(()) => return Some(Schema::Unknown),
     };
     let body = artifact.body.map(serde_json::from_value::<Migration>);
-    match body {
+    Some(match body {
         Some(Ok(migration)) if migration.dry_run || migration.phase == MigrationPhase::Pre => Schema::Fits,
         Some(Ok(migration)) => {
             let failed = migration.databases.iter().any(|database| database.failed.is_some());
             let changed = failed || migration.applied_count() > 0;
-            if changed { Schema::AheadSince(artifact.deployment_id) } else { Schema::Fits }
+            if changed { Schema::Ahead } else { Schema::Fits }
         }
         // It ended before it knew what it does; one that may have been killed in the middle does not say.
         None if artifact.reason.class() == kit_contract::Class::Verdict => Schema::Fits,
         None if artifact.reason == Reason::NotConfigured => Schema::Fits,
         _ => Schema::Unknown,
-    }
+    })
 }

@@ -54,9 +54,9 @@ pub(crate) enum Schema {
     /// Nothing says otherwise.
     #[default]
     Fits,
-    /// The contracting half of a change was applied by this deployment.
-    AheadSince(DeploymentId),
-    /// There is a migration.json that does not say what was applied.
+    /// The contracting half of a change was applied by the deployment that is undone.
+    Ahead,
+    /// What was applied could not be found out.
     Unknown,
 }
 

@@ -9,6 +9,7 @@
 
 mod conclude;
 mod gather;
+mod journaled;
 mod known;
 mod outside;
 mod plan;

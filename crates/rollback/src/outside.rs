@@ -1,11 +1,12 @@
 //! The outside systems: router and store. Everything but the router may be missing.
 
-use crate::known::{History, LockSeen};
+use crate::journaled;
+use crate::known::{History, LockSeen, Schema};
 use jiff::Timestamp;
 use kit_contract::body::Rollback;
 use kit_contract::chain::ChainEvent;
 use kit_contract::{DeploymentId, Name, Reason};
-use kit_core::{Context, StepError};
+use kit_core::{Context, ResultExt as _, StepError};
 use kit_step::StepContext;
 use kit_store::{Chain, Existing, Journal, Layout, Lock, Stop, Store, must_be_there};
 use kit_traffic::{Router, Service};
@@ -50,6 +51,15 @@ impl Memory {
             }
         }
         Ok(history)
+    }
+
+    /// Whether the deployment applied the contracting half of a change, as the journal of `migrate` says.
+    pub(crate) async fn schema(&self, cx: &Context, id: &DeploymentId) -> Result<Schema, StepError> {
+        let step: Name =
+            "migrate".parse().or_reason(Reason::InternalError, "a name of our own is invalid")?;
+        let read = async { Ok(Journal::read_attempts(&self.store, &self.layout, id, &step).await?) };
+        let entries = in_time(cx, read).await?;
+        Ok(journaled::schema(&entries))
     }
 
     /// Who holds the lock.

@@ -189,10 +189,9 @@ fn guard(
     }
     let problem = match &known.schema {
         Schema::Fits => return Ok(()),
-        Schema::AheadSince(id) if *id != subject.id => return Ok(()),
         _ if known.accept_schema_ahead => return Ok(()),
-        Schema::AheadSince(_) => "migrations were applied that the old version cannot live with",
-        Schema::Unknown => "which migrations were applied cannot be read from migration.json",
+        Schema::Ahead => "migrations were applied that the old version cannot live with",
+        Schema::Unknown => "which migrations were applied is not known",
     };
     Err(refuse(Reason::SchemaAhead, problem))
 }

@@ -60,6 +60,22 @@ impl Migration {
     }
 }
 
+/// What the journal of `migrate` keeps of one migration, before and after it is applied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournaledMigration {
+    /// The database.
+    pub database: Name,
+    /// Its version.
+    pub version: i64,
+    /// Checksum of its text, hexadecimal.
+    pub checksum: String,
+    /// Which half of a change it belongs to.
+    pub phase: MigrationPhase,
+    /// Whether the database is another one now; absent before it was applied, and where nobody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<bool>,
+}
+
 impl Body for Migration {
     const KIND: ArtifactKind = ArtifactKind::Migration;
 }

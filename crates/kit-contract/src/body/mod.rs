@@ -17,7 +17,7 @@ pub use backup::{Backup, BackupDetails, DatabaseBackup, Engine, Extension, Proof
 pub use begin::Begin;
 pub use deployment::{Commit, Deployment, DeploymentKind, ServiceVersion};
 pub use gate::{ArmCounts, Certificate, Gate, GateVerdict, ServiceVerdict};
-pub use migration::{AppliedMigration, DatabaseMigration, Migration, MigrationPhase};
+pub use migration::{AppliedMigration, DatabaseMigration, JournaledMigration, Migration, MigrationPhase};
 pub use notice::{ChannelOutcome, ChannelResult, Notice};
 pub use preflight::{CheckOutcome, CheckResult, Override, Preflight, Readiness};
 pub use record::{Record, RecordStatus, StageRecord, StepRecord};

@@ -4,14 +4,15 @@ use crate::REHEARSE;
 use kit_testing::{Ran, Sandbox};
 
 /// Runs the step in a mount namespace of its own, with a small file system at `disk` whose content is
-/// kept in `kept` afterwards.
+/// kept in `kept` afterwards. It begins with what is in `earlier`.
 ///
 /// Permission bits do not bind root, so only a real file system proves anything. A machine that does not
 /// permit mounting fails the test: skipping it would prove nothing.
 fn on_disk(sandbox: &Sandbox, options: &str, args: &[&str]) -> Ran {
     sandbox.write("disk/.keep", "");
+    std::fs::create_dir_all(sandbox.path().join("earlier")).unwrap();
     let script = format!(
-        "mount -t tmpfs -o {options} tmpfs disk || exit 99\n\
+        "mount -t tmpfs -o {options} tmpfs disk && cp -R earlier/. disk || exit 99\n\
          \"$@\"; code=$?\n\
          rm -f disk/artifacts/filler; cp -R disk kept; exit $code"
     );
@@ -63,6 +64,22 @@ fn a_disk_that_is_full_from_the_start_stops_the_step_before_it_begins() {
     let ran = on_disk(&sandbox, "size=64k,nr_inodes=2", &args);
     assert_eq!(ran.code, Some(3), "{}", ran.stderr);
     assert!(!sandbox.has("marker"), "the step has begun");
+}
+
+#[test]
+fn an_artifact_that_cannot_be_replaced_stays_where_it_was() {
+    let sandbox = Sandbox::new();
+    let args = ["--do", "ok", "--artifacts", "earlier/artifacts"];
+    assert_eq!(sandbox.run(REHEARSE, &args).code, Some(0));
+    let before = sandbox.read("earlier/artifacts/smoke-one.json");
+    // Root, folder, artifact and history have an inode each; the new artifact would be the fifth.
+    let args = ["--do", "ok", "--artifacts", "disk/artifacts", "--marker", "marker"];
+    let ran = on_disk(&sandbox, "size=64k,nr_inodes=4", &args);
+    assert_eq!(ran.code, Some(3), "{}", ran.stderr);
+    assert!(ran.stderr.contains("artifact_unwritable"), "{}", ran.stderr);
+    assert!(!sandbox.has("marker"), "the step has begun");
+    assert!(sandbox.has("kept/artifacts/history"), "it was moved aside at first");
+    assert_eq!(sandbox.read("kept/artifacts/smoke-one.json"), before);
 }
 
 #[test]

@@ -122,6 +122,15 @@ fn a_lock_that_cannot_be_understood_is_held() {
     assert_eq!(shop.router.changes(), Vec::<String>::new());
 }
 
+/// The same with a database that has migrations.
+fn with_migrations() -> crate::Shop {
+    let shop = released("20s", 60);
+    let database = "[[databases]]\nname = \"main\"\nurl = { env = \"URL\" }\nmigrations = \"migrations\"\n";
+    let config = format!("{}\n{database}", shop.sandbox.read("deploy.toml"));
+    shop.sandbox.write("deploy.toml", config);
+    shop
+}
+
 #[test]
 fn the_schema_must_fit_or_be_accepted() {
     let migration = |reason, phase: &str, applied: bool| {
@@ -140,7 +149,7 @@ fn the_schema_must_fit_or_be_accepted() {
         (unfinished, false),
         ("{ truncated".to_owned(), false),
     ] {
-        let shop = released("20s", 60);
+        let shop = with_migrations();
         shop.sandbox.write(".deploy-kit/artifacts/migration.json", &content);
         if fits {
             shop.run(&[], Reason::RolledBack);
