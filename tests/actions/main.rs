@@ -9,6 +9,7 @@
 
 mod agree;
 mod assembled;
+mod azora;
 mod contract;
 mod https;
 mod launcher;
