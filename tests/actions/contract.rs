@@ -58,6 +58,28 @@ fn what_is_masked_is_neither_shown_nor_handed_to_another_job() {
 }
 
 #[test]
+fn a_secret_is_hidden_in_every_encoding_that_a_runner_knows() {
+    let secret = "p@ss \"w\\rd\" & <co>";
+    let mut job = Job::new().secret("TOKEN", secret);
+    let ran = run(
+        &mut job,
+        "printf %s \"$TOKEN\" | base64 -w0; echo; printf %s \"x$TOKEN\" | base64 -w0; echo; printf %s \"xy$TOKEN\" | \
+         base64 -w0; echo; echo 'p%40ss%20%22w%5Crd%22%20%26%20%3Cco%3E'; echo '{\"p@ss \\\"w\\\\rd\\\" & <co>\"}'; \
+         echo 'p@ss &quot;w\\rd&quot; &amp; &lt;co&gt;'",
+    );
+    let lines: Vec<&str> = ran.log.lines().filter(|line| !line.is_empty()).collect();
+    assert_eq!(lines.len(), 6, "{}", ran.log);
+    for line in lines {
+        assert!(line.contains("***"), "{line:?} of {}", ran.log);
+        assert!(job.job_output(line).is_some(), "what is hidden already is handed on: {line}");
+    }
+    assert_eq!(job.job_output("cEBzcyAid1xyZCIgJiA8Y28+"), None, "an encoded secret is dropped, too");
+    let mut multiline = Job::new().secret("KEY", "line one\nline two");
+    let ran = run(&mut multiline, "echo before line two after");
+    assert!(!ran.log.contains("line two"), "{}", ran.log);
+}
+
+#[test]
 fn a_summary_that_is_too_long_is_refused_as_a_whole() {
     let ran = run(&mut Job::new(), "head -c 1048577 /dev/zero | tr '\\0' x >>\"$GITHUB_STEP_SUMMARY\"");
     assert!(ran.success && ran.summary.is_empty() && ran.complaints.len() == 1, "{:?}", ran.complaints);

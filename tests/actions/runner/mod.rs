@@ -4,6 +4,7 @@
 //! terminal, closed input, no `INPUT_*`, and everything that is printed is searched for commands.
 
 mod action;
+mod masks;
 mod process;
 
 use action::Action;
@@ -201,10 +202,9 @@ impl Job {
         }
     }
 
-    /// The whole value, and each of its lines.
+    /// Hides a value, whatever it is encoded as.
     fn mask(&mut self, value: &str) {
-        let lines = value.lines().map(str::trim).chain([value]).filter(|line| !line.is_empty());
-        self.masks.extend(lines.map(str::to_owned));
+        self.masks.extend(masks::of(value));
     }
 
     fn masked(&self, text: &str) -> String {
