@@ -2,6 +2,7 @@
 
 mod backup;
 mod canary;
+mod launcher;
 
 use crate::error::Error;
 use crate::workspace::Workspace;
@@ -18,6 +19,8 @@ enum What {
     Backup(backup::Args),
     /// The verdicts of the canary gate against those of others, on simulated stages
     Canary(canary::Args),
+    /// What an action adds before its program runs, and how many bytes a job downloads for it
+    Launcher(launcher::Args),
 }
 
 /// Measures, prints, and writes the table into docs/benchmarks.md.
@@ -28,5 +31,6 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<bool, Error> {
     match &args.what {
         What::Backup(args) => backup::run(workspace, args),
         What::Canary(args) => canary::run(workspace, args),
+        What::Launcher(args) => launcher::run(workspace, args),
     }
 }
