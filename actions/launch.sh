@@ -26,8 +26,7 @@ is_pinned() { # <file>
   [[ ${sum%% *} == "$pinned" ]]
 }
 obtain() { # <program>: sets file to a program that is the pinned one
-  local asset=$1-$platform known='' folder sum name url
-  pinned=''
+  local asset=$1-$platform pinned='' known='' folder sum name url
   while read -r sum name; do
     if [[ $name == "$asset" ]]; then pinned=$sum; fi
     if [[ ${name%-*-*} == "$1" ]]; then known+=" ${name#"$1"-}"; fi
@@ -38,8 +37,7 @@ obtain() { # <program>: sets file to a program that is the pinned one
     if is_pinned "$file"; then return; fi
     say warning "$file is not the program that was put there: it is thrown away and fetched anew"
   fi
-  mkdir -p "$folder"
-  part=$(mktemp "$folder/.part.XXXXXX")
+  mkdir -p "$folder" && part=$(mktemp "$folder/.part.XXXXXX")
   trap 'rm -f "$part"' EXIT
   if [[ -n ${DEPLOY_KIT_OFFLINE_DIR:-} ]]; then
     cp -- "$DEPLOY_KIT_OFFLINE_DIR/$asset" "$part" || fail 20 "there is no $asset in $DEPLOY_KIT_OFFLINE_DIR"
@@ -74,6 +72,8 @@ elif [[ $1 == --* ]]; then
 elif [[ -n $command ]] && [[ $command == *' '* || " ${*:3} " != *" $command "* ]]; then
   fail 2 "$1 has no command \"$command\": leave it empty, or use one of: ${*:3}"
 else
+  # What a gate runs beside itself is a pinned program, too.
+  if [[ -n ${DEPLOY_KIT_HOLD_WITH:-} ]]; then obtain "$DEPLOY_KIT_HOLD_WITH"; export DEPLOY_KIT_HOLD_WITH=$file; fi
   obtain "$1"
   exec "$file" ${command:+"$command"}
 fi

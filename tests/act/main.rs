@@ -12,6 +12,9 @@
 #[allow(dead_code, reason = "shared with the tests of the actions, which use more of it")]
 #[path = "../actions/release.rs"]
 mod release;
+#[allow(dead_code, unused_imports, reason = "shared with the tests of the actions, which use more of it")]
+#[path = "../actions/runner/mod.rs"]
+mod runner;
 mod scenarios;
 #[allow(dead_code, reason = "shared with the tests of the pipeline, which use more of it")]
 #[path = "../pipeline/shop.rs"]

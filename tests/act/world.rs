@@ -1,6 +1,7 @@
 //! A shop, its owner's repository, and a runner.
 
 use crate::release::{REPOSITORY, VERSION, release, root};
+use crate::runner::yaml;
 use crate::shop::{Shop, programs};
 use kit_testing::git::Repository;
 use kit_testing::{Ran, Started};
@@ -19,6 +20,8 @@ const LIMIT: Duration = Duration::from_secs(240);
 /// Everything.
 pub(crate) struct World {
     pub(crate) shop: Shop,
+    /// Whether only some people can read the owner's repository.
+    private: bool,
 }
 
 /// What a run of a workflow left.
@@ -35,12 +38,17 @@ impl World {
     /// 1.4.0 serves, 2.0.0 stands by; the owner's repository has the tag v2.0.0.
     pub(crate) fn open(change: impl FnOnce(String) -> String, fail_percent: &str) -> Self {
         let shop = Shop::with(|config| config, fail_percent);
-        let world = Self { shop };
+        let world = Self { shop, private: true };
         world.write_secrets();
         world.write_caller(change);
         world.write_stand_ins();
         std::fs::create_dir_all(world.at("artifacts/1")).expect("a folder of the artifact server");
         world
+    }
+
+    /// The same where everybody can read the owner's repository.
+    pub(crate) fn public(self) -> Self {
+        Self { private: false, ..self }
     }
 
     pub(crate) fn at(&self, path: &str) -> PathBuf {
@@ -101,7 +109,7 @@ impl World {
     /// The event of the push of the tag.
     pub(crate) fn push(&self) -> Value {
         let sha = Repository::init(self.at("caller")).git(&["rev-parse", "v2.0.0^{commit}"]);
-        let repository = serde_json::json!({ "private": true, "full_name": "octo/shop" });
+        let repository = self.repository();
         serde_json::json!({ "ref": "refs/tags/v2.0.0", "after": sha, "repository": repository })
     }
 
@@ -128,14 +136,15 @@ impl World {
 
     /// The names of the artifacts of a run, without the deployment in them.
     pub(crate) fn kept(&self, run: &str) -> Vec<String> {
-        let id = self.last_id();
-        let folder = self.at(&format!("artifacts/{run}"));
-        let names = std::fs::read_dir(folder)
-            .expect("artifacts")
-            .map(|entry| entry.expect("an artifact").file_name());
-        let mut names: Vec<String> = names
-            .filter_map(|name| Some(name.to_str()?.strip_suffix(&format!("-{id}"))?.to_owned()))
-            .collect();
+        let suffix = format!("-{}", self.last_id());
+        self.names(run).iter().filter_map(|name| Some(name.strip_suffix(&suffix)?.to_owned())).collect()
+    }
+
+    /// The names of the artifacts of a run.
+    pub(crate) fn names(&self, run: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(self.at(&format!("artifacts/{run}"))).expect("artifacts");
+        let names = entries.map(|entry| entry.expect("an artifact").file_name());
+        let mut names: Vec<String> = names.filter_map(|name| Some(name.to_str()?.to_owned())).collect();
         names.sort();
         names
     }
@@ -158,10 +167,74 @@ impl World {
 
     /// The run of the example's `rollback.yml`.
     pub(crate) fn rollback(&self, inputs: &Value) -> Run {
-        let event = serde_json::json!({
-            "ref": "refs/heads/main", "inputs": inputs, "repository": { "private": true, "full_name": "octo/shop" },
+        Run::of(self.act("workflow_dispatch", "rollback.yml", &self.by_hand(inputs), "2").wait())
+    }
+
+    /// The event of a person who starts a workflow.
+    pub(crate) fn by_hand(&self, inputs: &Value) -> Value {
+        serde_json::json!({ "ref": "refs/heads/main", "inputs": inputs, "repository": self.repository() })
+    }
+
+    fn repository(&self) -> Value {
+        serde_json::json!({ "private": self.private, "full_name": "octo/shop" })
+    }
+
+    /// Adds inputs to the call of an example's workflow, one per line.
+    pub(crate) fn call_with(&self, workflow: &str, lines: &[&str]) {
+        let path = format!(".github/workflows/{workflow}");
+        let all: String = lines.iter().map(|line| format!("      {line}\n")).collect();
+        let example = root().join("examples/storefront").join(&path);
+        let text = std::fs::read_to_string(example).expect("a workflow").replace("  queue: max\n", "");
+        self.commit(&path, &text.replace("    with:\n", &format!("    with:\n{all}")));
+    }
+
+    /// Lets what GitHub does and act cannot happen to the deploy of the next runs.
+    pub(crate) fn change_deploy(&self, change: impl FnOnce(&mut Value)) {
+        let tree = self.at("tree");
+        let copied =
+            std::process::Command::new("cp").arg("-a").arg(release().compat_tree("act")).arg(&tree).status();
+        assert!(copied.expect("cp is there").success());
+        let file = tree.join(".github/workflows/deploy-production.yml");
+        let mut workflow = yaml(&file);
+        change(&mut workflow);
+        // Every JSON document is a YAML document.
+        std::fs::write(file, workflow.to_string()).expect("a workflow");
+    }
+
+    /// The next run is "Re-run failed jobs" of this one: a job that succeeded, and needs none that did not,
+    /// does not run; later jobs see the outputs that it had.
+    pub(crate) fn only_failed_jobs_of(&self, run: &Run) {
+        self.change_deploy(|workflow| {
+            let jobs = workflow["jobs"].as_object_mut().expect("jobs");
+            let needs = |job: &Value| -> Vec<String> {
+                let one_or_many =
+                    job["needs"].as_array().cloned().unwrap_or_else(|| vec![job["needs"].clone()]);
+                one_or_many.iter().filter_map(|need| Some(need.as_str()?.to_owned())).collect()
+            };
+            let failed = |id: &&String| !["success", "skipped"].contains(&run.result(id));
+            let mut runs: Vec<String> = jobs.keys().filter(failed).cloned().collect();
+            loop {
+                let after = |(id, job): (&String, &Value)| {
+                    (!runs.contains(id) && needs(job).iter().any(|need| runs.contains(need)))
+                        .then(|| id.clone())
+                };
+                let more: Vec<String> = jobs.iter().filter_map(after).collect();
+                if more.is_empty() {
+                    break;
+                }
+                runs.extend(more);
+            }
+            runs.extend(jobs.keys().filter(|id| run.result(id) == "skipped").cloned());
+            for (id, job) in jobs.iter_mut().filter(|(id, _)| !runs.contains(id)) {
+                let steps: Vec<Value> =
+                    run.outputs(id).into_iter().map(|(step, outputs)| said_before(&step, &outputs)).collect();
+                job["steps"] = if steps.is_empty() {
+                    serde_json::json!([{ "shell": "bash", "run": "exec true" }])
+                } else {
+                    steps.into()
+                };
+            }
         });
-        Run::of(self.act("workflow_dispatch", "rollback.yml", &event, "2").wait())
     }
 
     /// Starts act in the owner's repository.
@@ -203,18 +276,38 @@ impl World {
         ] {
             command.args(["--env", &format!("{name}={value}")]);
         }
-        let tree = release().compat_tree("act");
+        let changed = self.at("tree");
+        let tree = if changed.exists() { changed } else { release().compat_tree("act") };
         for tag in ["v1".to_owned(), format!("v{VERSION}")] {
             command.args(["--local-repository", &format!("{REPOSITORY}@{tag}={}", tree.display())]);
         }
-        for (pin, name) in pins(&tree) {
+        for (pin, name) in pins(&release().compat_tree("act")) {
             command.args(["--local-repository", &format!("{pin}={}", file(&format!("stand-ins/{name}")))]);
         }
         sandbox.start_command(command, LIMIT)
     }
 }
 
+/// A step that says what another one said in an earlier attempt.
+fn said_before(step: &str, outputs: &BTreeMap<String, String>) -> Value {
+    let said: String = outputs.iter().map(|(name, value)| format!("{name}<<E\n{value}\nE\n")).collect();
+    let script = "printf %s \"$SAID\" >>\"$GITHUB_OUTPUT\"";
+    serde_json::json!({ "id": step, "shell": "bash", "env": { "SAID": said }, "run": script })
+}
+
 impl Run {
+    /// What the steps of a job have said, by step and name.
+    fn outputs(&self, job: &str) -> BTreeMap<String, BTreeMap<String, String>> {
+        let mut outputs: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+        let events = self.ran.stdout.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        for event in events.filter(|event| event["command"] == "set-output" && event["jobID"] == job) {
+            let [step] = event["stepID"].as_array().map_or(&[][..], Vec::as_slice) else { continue };
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            outputs.entry(text(step)).or_default().insert(text(&event["name"]), text(&event["arg"]));
+        }
+        outputs
+    }
+
     /// The result of a job; one of which nothing was heard was skipped.
     pub(crate) fn result(&self, job: &str) -> &str {
         self.jobs.get(job).map_or("skipped", String::as_str)

@@ -49,6 +49,25 @@ fn what_one_action_learned_reaches_the_next_with_its_digest() {
 }
 
 #[test]
+fn an_artifact_of_another_run_is_refused() {
+    let mut job = tagged("v1.2.3");
+    assert!(run(&mut job, "validate-tag", &[]).success);
+    // The job belongs to another deployment than the file that lies there.
+    for action in ["preflight", "db-backup", "rollout"] {
+        let with = [("deployment-id", "1763712000-abc1234"), ("stage", "canary")];
+        let with = if action == "rollout" { &with[..] } else { &with[..1] };
+        let ran = run(&mut job, action, with);
+        assert_eq!(
+            (ran.code, ran.outputs["reason"].as_str()),
+            (Some(3), "artifact_foreign"),
+            "{action}: {}",
+            ran.log
+        );
+        assert!(ran.said("error").contains("1763712000-abc1234"), "{}", ran.log);
+    }
+}
+
+#[test]
 fn a_job_may_set_inputs_for_all_of_its_steps() {
     let mut job = tagged("v1.2.3").env("DEPLOY_KIT_ENVIRONMENT", "no such name");
     let ran = run(&mut job, "validate-tag", &[]);

@@ -77,14 +77,19 @@ fn every_line_of_the_table_stands_in_the_workflow_after_what_it_needs() {
             }
         }
     }
-    // And nothing else changes anything: beside the table there is only what takes a release out again.
+    // And nothing else changes anything: beside the table there is only what takes a release out again, and
+    // what passes files on.
     let known = |program: &str, command: Option<&str>| {
         PIPELINE.iter().any(|line| line.program == program && line.command == command)
     };
     for (program, command, place) in uses(&workflow) {
         let undoes =
             matches!((program.as_str(), command.as_deref()), ("rollout", Some("abort")) | ("rollback", None));
-        assert!(undoes || known(&program, command.as_deref()), "{program} {command:?} at {place:?}");
+        let passes_on = program == "deploy-record" && matches!(command.as_deref(), Some("keep" | "bring"));
+        assert!(
+            undoes || passes_on || known(&program, command.as_deref()),
+            "{program} {command:?} at {place:?}"
+        );
     }
 }
 
@@ -155,6 +160,32 @@ fn a_file_is_kept_by_one_job_only() {
     }
 }
 
+/// The artifacts of a public repository are open to everybody: what says more than the tag does, or than the
+/// log of the build, passes through the store. An event that does not say whose repository it is, `schedule`
+/// for one, counts as public.
+#[test]
+fn what_a_public_repository_would_show_goes_to_the_store_only() {
+    for name in ["deploy-production", "rollback-production"] {
+        let workflow = workflow(name);
+        for (id, job) in workflow["jobs"].as_object().unwrap() {
+            let uploads = steps(job)
+                .iter()
+                .filter(|step| step["uses"].as_str().is_some_and(|uses| uses.contains("/upload-")));
+            let guarded: Vec<bool> = uploads
+                .map(|step| {
+                    let kept = step["with"]["name"].as_str().unwrap();
+                    let open = kept.starts_with("deployment-${{") || kept.starts_with("build-logs-");
+                    let guard = step["if"].as_str().unwrap().contains("&& github.event.repository.private");
+                    assert!(open || guard, "{name}: {id}: {kept}");
+                    guard
+                })
+                .collect();
+            let keeps = steps(job).iter().filter(|step| step["with"]["command"] == "keep").count();
+            assert_eq!(keeps, usize::from(guarded.contains(&true)), "{name}: {id}");
+        }
+    }
+}
+
 #[test]
 fn every_job_has_a_limit_and_no_more_rights_than_it_needs() {
     for name in ["deploy-production", "rollback-production"] {
@@ -164,10 +195,14 @@ fn every_job_has_a_limit_and_no_more_rights_than_it_needs() {
             assert!(job["timeout-minutes"].is_u64(), "{name}: {id}");
             let rights = job["permissions"].as_object().unwrap_or_else(|| panic!("{name}: {id}"));
             for (right, level) in rights {
-                assert!(matches!(
-                    (right.as_str(), level.as_str()),
-                    ("contents", Some("read")) | ("id-token", Some("write"))
-                ));
+                let allowed = match right.as_str() {
+                    "contents" => level == "read",
+                    "id-token" => level == "write",
+                    // It alone asks GitHub something.
+                    "actions" => level == "read" && id == "preflight",
+                    _ => false,
+                };
+                assert!(allowed, "{name}: {id}: {right}: {level}");
             }
             let secret = job.to_string().contains("secrets.");
             assert!(!secret || job["environment"]["name"] == "${{ inputs.environment }}", "{name}: {id}");
@@ -198,4 +233,29 @@ fn inputs_that_are_given_exist() {
             }
         }
     }
+}
+
+/// A caller that grants less than one job of the workflow asks for cannot start it at all.
+#[test]
+fn the_examples_grant_what_the_workflows_ask_for() {
+    let mut calls = 0;
+    for entry in std::fs::read_dir(root().join("examples")).unwrap() {
+        let Ok(files) = std::fs::read_dir(entry.unwrap().path().join(".github/workflows")) else { continue };
+        for file in files {
+            let path = file.unwrap().path();
+            for (id, job) in yaml(&path)["jobs"].as_object().unwrap() {
+                let Some(called) = job["uses"].as_str().and_then(|uses| uses.split(['/', '@']).nth(4)) else {
+                    continue;
+                };
+                let called = workflow(called.trim_end_matches(".yml"));
+                for asking in called["jobs"].as_object().unwrap().values() {
+                    for (right, level) in asking["permissions"].as_object().into_iter().flatten() {
+                        assert_eq!(&job["permissions"][right], level, "{}: {id}: {right}", path.display());
+                    }
+                }
+                calls += 1;
+            }
+        }
+    }
+    assert_eq!(calls, 4);
 }

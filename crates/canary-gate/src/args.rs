@@ -31,6 +31,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     pub(crate) stop_file: Option<PathBuf>,
 
+    /// Program that renews the lock of the deploy and hands on requests to stop while this watches: rollout
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) hold_with: Option<String>,
+
     #[command(flatten)]
     pub(crate) criteria: Criteria,
 }

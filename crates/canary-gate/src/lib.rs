@@ -5,6 +5,9 @@
 //! [`Judge`], a pure state machine: samples in, verdict out. Every tick is written down first
 //! ([`journal`]), so that [`replay`] can come to the same verdict again, bit by bit.
 //!
+//! The gate does not talk to the store: [`stop`] looks for a file, and [`hold`] keeps the program that
+//! writes it running beside.
+//!
 //! [`forecast`] says beforehand what a stage could see, and what its limits cost.
 //!
 //! Unknown is never healthy: a canary that nobody could ask is `inconclusive`, not promoted. Nor is it
@@ -13,6 +16,7 @@
 
 mod args;
 mod forecast;
+mod hold;
 mod journal;
 pub mod judge;
 mod plan;

@@ -1,6 +1,7 @@
 //! `canary-gate --stage <name>`: watches until there is a verdict.
 
 use crate::args::{self, Args};
+use crate::hold;
 use crate::journal::{Header, Journal};
 use crate::judge::{Decision, Judge};
 use crate::plan::{Plan, plan};
@@ -67,8 +68,12 @@ impl Step for Watch {
         let rollout = rollout(&args, &cx)?;
         let plan = plan(&args, cx.config(), &cx.identity().app, rollout.as_ref())?;
         let stop_file = args.stop_file.unwrap_or_else(|| cx.artifacts().path().join(STOP_FILE));
-        let mut run = Run::start(&cx, &plan, stop_file, args.shadow)?;
-        let decision = run.until_decided().await?;
+        let hold = hold::keep(&cx, args.hold_with.as_deref(), &stop_file);
+        let mut run = Run::start(&cx, &plan, stop_file.clone(), args.shadow)?;
+        let decision = tokio::select! {
+            decision = run.until_decided() => decision?,
+            never = hold => match never {},
+        };
         if args.shadow && decision.reason != Reason::StopRequested {
             let message = format!("would have been {}: {}", report::word(decision.verdict), decision.message);
             return Ok(Outcome::new(Reason::Shadowed, message, run.header.body(&decision)));

@@ -484,3 +484,56 @@ fn inside_a_deployment_the_rollout_must_have_shifted() {
         }
     }
 }
+
+/// Inside a deployment, with a program beside the gate that is this script.
+fn beside(script: &str) -> (Sandbox, String) {
+    let body = json!({"stage": "canary", "action": "shift", "driver": "command", "withdrawn": false,
+        "dry_run": false, "services": [{"service": "api", "asked_percent": 5.0, "observed_percent": 5.0, "before_percent": 0.0}]});
+    let sandbox = Sandbox::new().github_actions();
+    sandbox.write(".deploy-kit/artifacts/rollout-canary.json", rollout("shifted", "success", &body));
+    sandbox.write("holder", format!("#!/bin/sh\necho $$ >\"$HOME/pid\"\n{script}\n"));
+    let holder = sandbox.path().join("holder");
+    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&holder, permissions).unwrap();
+    (sandbox, holder.display().to_string())
+}
+
+#[test]
+fn what_runs_beside_the_gate_stops_it_and_ends_with_it() {
+    let canary = Service::start(good);
+    let url = canary.url();
+    let (sandbox, holder) = beside(
+        "[ \"$1\" = hold ] && [ \"$2\" = --stop-file ] && echo '{\"why\": \"orders fail\"}' >\"$3\"\nexec sleep 600",
+    );
+    let args = ["--stage", "canary", "--duration", "1h", "--interval", "20ms", "--canary-url", &url];
+    let args = [&args[..], &["--deployment-id", "1763712000-abc1234", "--hold-with", &holder]].concat();
+    let ran = sandbox.run(GATE, &args);
+    let artifact = sandbox.artifact::<Gate>("gate-canary");
+    expect(&ran, &artifact, 10, Reason::StopRequested, GateVerdict::Rollback);
+    let pid = sandbox.read("pid");
+    let since = std::time::Instant::now();
+    loop {
+        let state = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+        if state.is_empty() || state.contains(") Z ") {
+            break;
+        }
+        assert!(since.elapsed() < Duration::from_secs(30), "it lives on: {state}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn what_runs_beside_the_gate_never_decides_by_failing() {
+    let canary = Service::start(good);
+    let url = canary.url();
+    let (sandbox, holder) = beside("echo '##[error]no store' >&2; exit 20");
+    let args = [QUICK, &["--canary-url", &url, "--deployment-id", "1763712000-abc1234"]].concat();
+    for (holder, why) in [(holder.as_str(), "exited with code 20"), ("/nowhere/rollout", "/nowhere/rollout")]
+    {
+        let ran = sandbox.run(GATE, &[&args[..], &["--hold-with", holder]].concat());
+        let artifact = sandbox.artifact::<Gate>("gate-canary");
+        assert_eq!((ran.code, artifact.reason), (Some(0), Reason::Promoted), "{}", ran.printed());
+        let warned = ran.printed().contains("a request to stop is not heard") && ran.printed().contains(why);
+        assert!(warned && !ran.printed().contains("##["), "{}", ran.printed());
+    }
+}

@@ -9,6 +9,7 @@ mod finish;
 mod gather;
 mod history;
 mod judge;
+mod keep;
 mod place;
 mod publish;
 mod render;
@@ -26,4 +27,6 @@ pub fn program() -> Program {
         .tool::<verify::Verify>()
         .tool::<history::List>()
         .tool::<history::Show>()
+        .tool::<keep::Keep>()
+        .tool::<keep::Bring>()
 }

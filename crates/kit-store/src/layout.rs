@@ -89,6 +89,12 @@ impl Layout {
         self.text(&format!("deployments/{deployment}/"))
     }
 
+    /// What the keys of files begin with that pass from job to job:
+    /// `deployments/<deployment-id>/kept/<number>/<file>`, the highest number is the newest.
+    pub fn kept_prefix(&self, deployment: &DeploymentId) -> String {
+        format!("{}kept/", self.deployment_prefix(deployment))
+    }
+
     /// `deployments/<deployment-id>/<attempt>/journal-<step>/<number>.json`.
     pub fn journal_entry(&self, deployment: &DeploymentId, attempt: u32, step: &Name, number: u32) -> Key {
         let folder = self.journal_prefix(deployment, attempt, step);
@@ -193,6 +199,7 @@ mod tests {
             (layout.backup_metadata(&id, Some(&main)), Role::Evidence),
             (layout.attempt_file(&id, 1, "rollback.md").unwrap(), Role::Evidence),
             (layout.journal_entry(&id, 1, &step, 3), Role::Evidence),
+            (format!("{}1/backup.json", layout.kept_prefix(&id)).parse().unwrap(), Role::Evidence),
             (layout.chain_entry(7), Role::Evidence),
             (layout.head(), Role::Working),
             (layout.lock(), Role::Working),

@@ -2,8 +2,8 @@
 //!
 //! A [`Store`] keeps objects and honours two conditions: create-if-absent and compare-and-swap.
 //! Everything else rests on these two: the [`Chain`] of what happened, the [`Lock`] that lets one
-//! deploy in, the [`Stop`] request that calls it back, and the [`Journal`] of a step that changes
-//! something. [`Layout`] says where each of them lies.
+//! deploy in, the [`Stop`] request that calls it back ([`Hold`] looks after both while something long
+//! runs), and the [`Journal`] of a step that changes something. [`Layout`] says where each of them lies.
 //!
 //! "Could not ask" is always an error here, never "not there". Nothing in this crate reads a clock:
 //! whoever calls says what time it is.
@@ -13,6 +13,7 @@ mod chain;
 mod document;
 mod error;
 mod file;
+mod hold;
 mod journal;
 mod key;
 mod layout;
@@ -30,6 +31,7 @@ mod memory;
 pub use chain::{Appended, Chain, ChainFault, HeadPosition, Loaded, Problem, Verification};
 pub use error::StoreError;
 pub use file::FileStore;
+pub use hold::Hold;
 pub use journal::{Journal, JournalEntry, JournalPhase};
 pub use key::{Key, KeyError, check_prefix};
 pub use layout::{Layout, Role};

@@ -3,10 +3,19 @@
 use kit_contract::body::{CheckOutcome, CheckResult, Override};
 use kit_step::{OutputSpec, markdown_escape};
 
+const PASSED: OutputSpec =
+    OutputSpec { name: "passed", help: "Number of checks that passed, with or without a warning" };
+const FAILED: OutputSpec =
+    OutputSpec { name: "failed", help: "Checks that did not pass, overridden or not, separated by commas" };
+
 /// The outputs of both commands.
-pub(crate) const OUTPUTS: &[OutputSpec] = &[
-    OutputSpec { name: "passed", help: "Number of checks that passed, with or without a warning" },
-    OutputSpec { name: "failed", help: "Checks that did not pass, overridden or not, separated by commas" },
+pub(crate) const OUTPUTS: &[OutputSpec] = &[PASSED, FAILED];
+/// The outputs of `preflight`. No image by its name: the runner drops an output that holds a secret, and the
+/// name of an account is often one.
+pub(crate) const GO_OUTPUTS: &[OutputSpec] = &[
+    PASSED,
+    FAILED,
+    OutputSpec { name: "image-digests", help: "The digest of each image, one per line, in their order" },
 ];
 
 /// Their values.

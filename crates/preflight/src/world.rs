@@ -1,11 +1,12 @@
 //! What the checks share: each part of it is asked once, by whoever needs it first.
 
 use kit_contract::Reason;
-use kit_contract::body::Deployment;
+use kit_contract::body::{Deployment, Image};
 use kit_core::StepError;
 use kit_step::ToolContext;
 use kit_store::{Chain, Layout, Loaded, Store};
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use tokio::sync::OnceCell;
 
 /// Why a shared part is not there; every check that needs it says so.
@@ -39,13 +40,34 @@ pub(crate) struct World {
     store_flag: Option<String>,
     store: OnceCell<Result<Arc<dyn Store>, Refusal>>,
     chain: OnceCell<Result<Arc<Loaded>, Refusal>>,
+    /// By their place among the inputs.
+    images: Mutex<BTreeMap<usize, Image>>,
 }
 
 impl World {
     /// The world of this step.
     pub(crate) fn new(cx: ToolContext, deployment: Option<Deployment>, store: Option<&str>) -> Arc<Self> {
         let store_flag = store.map(str::to_owned);
-        Arc::new(Self { cx, deployment, store_flag, store: OnceCell::new(), chain: OnceCell::new() })
+        Arc::new(Self {
+            cx,
+            deployment,
+            store_flag,
+            store: OnceCell::new(),
+            chain: OnceCell::new(),
+            images: Mutex::default(),
+        })
+    }
+
+    /// Notes an image that was found.
+    pub(crate) fn found(&self, place: usize, image: Image) {
+        if let Ok(mut images) = self.images.lock() {
+            images.insert(place, image);
+        }
+    }
+
+    /// The images that were found, in the order of the inputs.
+    pub(crate) fn images(&self) -> Vec<Image> {
+        self.images.lock().map(|images| images.values().cloned().collect()).unwrap_or_default()
     }
 
     /// Where everything of this app and environment lies.

@@ -20,4 +20,5 @@ pub fn program() -> Program {
         .step::<abort::Abort>()
         .step::<promote::Promote>()
         .tool::<status::Status>()
+        .tool::<hold::HoldTool>()
 }

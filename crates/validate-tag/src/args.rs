@@ -12,6 +12,10 @@ pub struct Args {
     #[arg(long, value_name = "TAG", allow_hyphen_values = true)]
     pub tag: Option<String>,
 
+    /// Branch or full commit id to deploy instead of a tag, with --kind branch; its version is 0.0.0-g<commit>
+    #[arg(long, value_name = "COMMIT", allow_hyphen_values = true)]
+    pub commit: Option<String>,
+
     /// Folder of the git repository
     #[arg(long, value_name = "FOLDER", default_value = ".")]
     pub repository: PathBuf,
@@ -39,7 +43,7 @@ pub enum Kind {
     Emergency,
     /// A version that ran before, deployed again
     Redeploy,
-    /// A tagged commit of any branch; not for production
+    /// A tag or commit of any branch; not for production
     Branch,
 }
 

@@ -51,6 +51,10 @@ impl Step for ValidateTag {
                 what: "a pre-release for staging",
                 line: "validate-tag --tag v1.3.0-rc.1 --environment staging --allow-prerelease",
             },
+            Example {
+                what: "a branch, to try it out",
+                line: "validate-tag --commit main --kind branch --environment staging",
+            },
         ],
         reads: &[],
         qualifier: None,
@@ -80,18 +84,10 @@ impl Step for ValidateTag {
         if let Some(body) = earlier.as_ref().and_then(|earlier| earlier.body.clone()) {
             cx.save(body);
         }
-        let release = named_release(&args, &cx)?;
-        let repository = Repository::open(cx.context(), &args.repository).await?;
-        let Some(found) = repository.tag(&release.tag).await? else {
-            return Err(not_found(&release.tag, repository.is_shallow()));
-        };
-        let branch = accept_commit(&args, &cx, &repository, &release, &found).await?;
+        let (release, found, branch, repository) = accepted(&args, &cx).await?;
         let commit = repository.commit(&found.commit).await?;
         let deployment = Deployment {
-            git_ref: cx
-                .env
-                .get("GITHUB_REF")
-                .map_or_else(|| format!("refs/tags/{}", release.tag), str::to_owned),
+            git_ref: cx.env.get("GITHUB_REF").map_or_else(|| reference(&args, &release), str::to_owned),
             services: services(cx.config(), &release),
             version: release.version,
             tag: release.tag,
@@ -152,6 +148,46 @@ impl Step for ValidateTag {
 
 const WITHOUT_CONFIG: &str =
     "there is no deploy.toml: the app is called \"app\", has no services, and its tags are v{version}";
+
+/// What is deployed, if it may be: its name, where it is, the release branch that holds it.
+async fn accepted<'a>(
+    args: &Args,
+    cx: &'a StepContext<Deployment>,
+) -> Result<(ReleaseTag, FoundTag, Option<String>, Repository<'a>), StepError> {
+    let Some(commit) = &args.commit else {
+        let release = named_release(args, cx)?;
+        let repository = Repository::open(cx.context(), &args.repository).await?;
+        let Some(found) = repository.tag(&release.tag).await? else {
+            return Err(not_found(&release.tag, repository.is_shallow()));
+        };
+        let branch = accept_commit(args, cx, &repository, &release, &found).await?;
+        return Ok((release, found, branch, repository));
+    };
+    if args.tag.is_some() {
+        return Err(StepError::new(Reason::UsageError, "--tag and --commit are both given")
+            .hint("give the tag of a release, or the branch or commit to try out"));
+    }
+    tag_policy::check_kind(args.kind == Kind::Branch, &cx.identity().environment)?;
+    tag_policy::check_commit(commit, args.kind == Kind::Branch)?;
+    let repository = Repository::open(cx.context(), &args.repository).await?;
+    let Some(found) = repository.commit_of(commit).await? else {
+        let error = StepError::new(
+            Reason::TagNotFound,
+            format!("there is no branch or commit {commit} in this clone"),
+        );
+        return Err(error
+            .hint("a commit is named by its full id, a branch as its origin names it")
+            .hint(FETCH_ALL));
+    };
+    Ok((tag_policy::of_commit(commit, &found.commit)?, found, None, repository))
+}
+
+fn reference(args: &Args, release: &ReleaseTag) -> String {
+    match &args.commit {
+        Some(commit) => format!("refs/heads/{commit}"),
+        None => format!("refs/tags/{}", release.tag),
+    }
+}
 
 /// The release that the inputs or the run name, if its name alone may pass.
 fn named_release(args: &Args, cx: &StepContext<Deployment>) -> Result<ReleaseTag, StepError> {

@@ -58,6 +58,29 @@ impl<'a> Repository<'a> {
         Ok(Some(FoundTag { object: object.to_owned(), commit, annotated: kind == "tag" }))
     }
 
+    /// The commit that a branch of the clone or of its origin is at, or that has this full id; `None` if the
+    /// clone has neither.
+    pub(crate) async fn commit_of(&self, name: &str) -> Result<Option<FoundTag>, StepError> {
+        let places = [format!("refs/remotes/origin/{name}"), format!("refs/heads/{name}")];
+        let format = "--format=%(objectname) %(refname)";
+        let answer = self.git(&["for-each-ref", format, "--", &places[0], &places[1]]).await?;
+        // A pattern matches everything below it, too; the origin's branch is the newer one.
+        let at = |place: &String| answer.lines().find_map(|line| line.strip_suffix(&format!(" {place}")));
+        let branch = places.iter().find_map(at).map(str::to_owned);
+        let object = match branch {
+            Some(object) => object,
+            None if is_object_id(name) => {
+                let known = ["rev-list", "--max-count=1", "--ignore-missing", "--end-of-options", name, "--"];
+                if self.git(&known).await? != name {
+                    return Ok(None);
+                }
+                name.to_owned()
+            }
+            None => return Ok(None),
+        };
+        Ok(Some(FoundTag { commit: object.clone(), object, annotated: false }))
+    }
+
     /// The commit with its date.
     pub(crate) async fn commit(&self, sha: &str) -> Result<Commit, StepError> {
         let answer =

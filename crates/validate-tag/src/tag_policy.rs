@@ -55,7 +55,7 @@ pub(crate) fn choose<'a>(
 ///
 /// Strict semantic versioning (semver.org, 2.0.0): three numbers without leading zeros.
 pub(crate) fn parse(text: &str, origin: Origin, pattern: &str) -> Result<ReleaseTag, StepError> {
-    check_characters(text)?;
+    check_characters("tag", text)?;
     let (before, after) = pattern.split_once(PLACEHOLDER).unwrap_or((pattern, ""));
     let inside = text.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
     let parsed = inside.map(Version::parse);
@@ -67,7 +67,7 @@ pub(crate) fn parse(text: &str, origin: Origin, pattern: &str) -> Result<Release
         && let Ok(version) = Version::parse(bare)
     {
         let tag = pattern.replacen(PLACEHOLDER, bare, 1);
-        check_characters(&tag).map_err(|error| {
+        check_characters("tag", &tag).map_err(|error| {
             StepError::new(Reason::ConfigInvalid, "release.tag_pattern makes tags that are not allowed")
                 .because(error)
         })?;
@@ -88,10 +88,10 @@ pub(crate) fn parse(text: &str, origin: Origin, pattern: &str) -> Result<Release
 
 /// Refuses what no release is called and what a shell, a log, an address or an option parser would
 /// take for something else. Tags travel through all of them.
-fn check_characters(text: &str) -> Result<(), StepError> {
+fn check_characters(what: &str, text: &str) -> Result<(), StepError> {
     let refuse = |why: String| {
-        Err(StepError::new(Reason::UsageError, format!("the tag {} is not allowed: {why}", shown(text)))
-            .hint("a release tag is made of a-z, A-Z, 0-9 and . _ + / @ -"))
+        Err(StepError::new(Reason::UsageError, format!("the {what} {} is not allowed: {why}", shown(text)))
+            .hint(format!("a {what} is made of a-z, A-Z, 0-9 and . _ + / @ - here")))
     };
     let allowed = |c: char| c.is_ascii_alphanumeric() || "._+/@-".contains(c);
     if text.len() > LONGEST_BYTES {
@@ -158,6 +158,25 @@ pub(crate) fn check_prerelease(release: &ReleaseTag, allowed: bool) -> Result<()
         format!("{} is a pre-release, and those are refused here", release.tag),
     )
     .hint("give --allow-prerelease, or set release.prereleases = \"allow\" for this environment"))
+}
+
+/// The name of a branch or commit may travel as a tag does.
+pub(crate) fn check_commit(text: &str, is_branch: bool) -> Result<(), StepError> {
+    check_characters("commit", text)?;
+    if is_branch {
+        return Ok(());
+    }
+    Err(StepError::new(Reason::UsageError, format!("--commit {} is for --kind branch", shown(text)))
+        .hint("a release is a tag: give --tag, or leave both out in a run that a tag started"))
+}
+
+/// What stands for the release where a commit is deployed: a version of its own, below every release.
+pub(crate) fn of_commit(text: &str, sha: &str) -> Result<ReleaseTag, StepError> {
+    let short = sha.get(..12).unwrap_or(sha);
+    let version = Version::parse(&format!("0.0.0-g{short}")).map_err(|source| {
+        StepError::new(Reason::InternalError, "a commit makes no version").because(source)
+    })?;
+    Ok(ReleaseTag { tag: text.to_owned(), version })
 }
 
 /// Commits of any branch are for trying things out.

@@ -334,3 +334,40 @@ fn help_teaches() {
         assert!(ran.ended.stdout.contains(text), "no {text:?} in {}", ran.ended.stdout);
     }
 }
+
+#[test]
+fn a_branch_or_a_commit_can_be_tried_out_but_never_in_production() {
+    let sandbox = Sandbox::new();
+    let head = sandbox.upstream.git(&["rev-parse", "topic"]);
+    let staging = ["--kind", "branch", "--environment", "staging", "--commit"];
+    for name in ["topic", head.as_str()] {
+        let ran = sandbox.run(&[&staging[..], &[name]].concat(), &[]);
+        ran.is(0, "release_accepted");
+        assert_eq!(ran.output("sha"), Some(head.as_str()));
+        assert_eq!(ran.output("version"), Some(format!("0.0.0-g{}", &head[..12]).as_str()));
+        std::fs::remove_dir_all(sandbox.folder.path().join(".deploy-kit")).unwrap();
+    }
+    for (name, code, reason, said) in [
+        ("gone", 10, "tag_not_found", "there is no branch or commit gone"),
+        (
+            "0123456789012345678901234567890123456789",
+            10,
+            "tag_not_found",
+            "there is no branch or commit 0123",
+        ),
+        ("main;id", 2, "usage_error", "the commit \"main;id\" is not allowed"),
+        ("--all", 2, "usage_error", "starts with '-'"),
+    ] {
+        sandbox.run(&[&staging[..], &[name]].concat(), &[]).is(code, reason).says(said);
+    }
+    sandbox
+        .run(&["--commit", "main", "--kind", "branch"], &[])
+        .is(2, "usage_error")
+        .says("not for production");
+    sandbox
+        .run(&["--commit", "main", "--environment", "staging"], &[])
+        .is(2, "usage_error")
+        .says("--kind branch");
+    let both = ["--tag", "v1.1.0", "--commit", "main", "--kind", "branch", "--environment", "staging"];
+    sandbox.run(&both, &[]).is(2, "usage_error").says("both given");
+}

@@ -10,6 +10,7 @@ mod begin;
 mod crash;
 mod finish;
 mod history;
+mod keep;
 
 use kit_contract::chain::{ChainEntry, State};
 use kit_contract::config::Config;

@@ -19,7 +19,7 @@ pub use deployment::{Commit, Deployment, DeploymentKind, ServiceVersion};
 pub use gate::{ArmCounts, Certificate, Gate, GateVerdict, ServiceVerdict};
 pub use migration::{AppliedMigration, DatabaseMigration, JournaledMigration, Migration, MigrationPhase};
 pub use notice::{ChannelOutcome, ChannelResult, Notice};
-pub use preflight::{CheckOutcome, CheckResult, Override, Preflight, Readiness};
+pub use preflight::{CheckOutcome, CheckResult, Image, Override, Preflight, Readiness};
 pub use record::{Record, RecordStatus, StageRecord, StepRecord};
 pub use restore::{DatabaseRestore, Restore};
 pub use rollback::{ObservedService, Rollback, UndoAction, UndoOutcome};

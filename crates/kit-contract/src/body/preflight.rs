@@ -47,6 +47,15 @@ pub struct Override {
     pub by: Option<String>,
 }
 
+/// An image of the release, as its registry has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Image {
+    /// Its name and tag.
+    pub image: String,
+    /// Digest of its manifest (`sha256:…`), which no later push changes.
+    pub digest: String,
+}
+
 /// Go or no-go before anything is touched.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Preflight {
@@ -55,6 +64,9 @@ pub struct Preflight {
     /// What was overridden. Stays open in the record until made good.
     #[serde(default)]
     pub overrides: Vec<Override>,
+    /// Images that were built before the deploy, in the order of the input.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<Image>,
 }
 
 impl Body for Preflight {

@@ -174,6 +174,14 @@ impl Lock {
         .await
     }
 
+    /// Looks whether the lock is ours, and changes nothing.
+    ///
+    /// # Errors
+    /// As [`Lock::renew`].
+    pub async fn check(&self, owner: &LockOwner) -> Result<(), LockError> {
+        ours(self.peek().await?.as_ref(), owner).map(drop)
+    }
+
     /// Gives the lock back.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! Inside a deployment: the lock, and requests to stop.
 
-use crate::{ID, canary, rollout, shop};
+use crate::{ID, ROLLOUT, canary, rollout, shop};
 use kit_contract::Reason;
 use kit_store::{FileStore, Layout, Lock, LockOwner, Stop, StopRequest, StopSubject};
 use kit_testing::{FakeRouter, Sandbox, deployment};
@@ -73,6 +73,62 @@ fn a_request_to_stop_refuses_the_next_shift() {
     let (_, artifact) = rollout(&sandbox, &["--stage", "full"], "rollout-full", Reason::StopRequested);
     assert_eq!(artifact.message, "ada asked this deploy to stop: checkout is slow");
     assert_eq!(router.changes(), ["shift"]);
+}
+
+/// Waits for something that another process does.
+fn wait_until(mut done: impl FnMut() -> bool) {
+    let since = std::time::Instant::now();
+    while !done() {
+        assert!(since.elapsed() < std::time::Duration::from_secs(30), "it never came");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn beside_a_gate_the_lock_is_renewed_and_a_request_to_stop_handed_on() {
+    let (sandbox, _router) = deploying();
+    take_lock(&sandbox, ID);
+    let before = sandbox.read("store/shop/production/lock.json");
+    let started = sandbox.start(ROLLOUT, &["hold", "--stop-file", "here.json"]);
+    wait_until(|| sandbox.read("store/shop/production/lock.json") != before);
+    assert!(!sandbox.path().join("here.json").exists());
+    let (store, layout) = store(&sandbox);
+    let request = StopRequest {
+        subject: StopSubject::Deployment(ID.parse().unwrap()),
+        requested_by: Some("ada".into()),
+        why: "checkout is slow".into(),
+        at: jiff::Timestamp::UNIX_EPOCH,
+        by_deployment: None,
+    };
+    block_on(Stop::new(store, layout).request(request)).unwrap();
+    wait_until(|| sandbox.path().join("here.json").exists());
+    let handed: StopRequest = serde_json::from_str(&sandbox.read("here.json")).unwrap();
+    assert_eq!(handed.why, "checkout is slow");
+    started.signal(kit_testing::Signal::INT);
+    let ran = started.wait();
+    assert_eq!(ran.code, Some(0), "{}", ran.printed());
+}
+
+#[test]
+fn what_holds_ends_with_whoever_started_it() {
+    let (sandbox, _router) = deploying();
+    take_lock(&sandbox, ID);
+    let before = sandbox.read("store/shop/production/lock.json");
+    let script = format!("{ROLLOUT} hold & wait");
+    let parent = sandbox.start("sh", &["-c", &script]);
+    wait_until(|| sandbox.read("store/shop/production/lock.json") != before);
+    parent.signal(kit_testing::Signal::KILL);
+    // Its output stays open for as long as the orphan lives.
+    let ran = parent.wait();
+    assert!(ran.stdout.contains("held until its end"), "{}", ran.printed());
+}
+
+#[test]
+fn nothing_is_held_where_there_is_no_deployment() {
+    let (sandbox, _router) = shop("20s");
+    let ran = sandbox.run(ROLLOUT, &["hold"]);
+    assert_eq!(ran.code, Some(2), "{}", ran.printed());
+    assert!(ran.stderr.contains("there is no deployment here"), "{}", ran.printed());
 }
 
 #[test]

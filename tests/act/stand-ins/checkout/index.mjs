@@ -17,12 +17,17 @@ await run(async () => {
   } else {
     git("fetch", "--quiet", "--no-tags", `--depth=${depth}`, "origin", ref);
   }
-  let wanted;
-  try {
-    wanted = git("rev-parse", "--verify", "--quiet", "--end-of-options", `${depth === 0 ? ref : "FETCH_HEAD"}^{commit}`);
-  } catch {
-    throw new Error(`A branch or tag with the name '${ref}' could not be found`);
-  }
+  // A branch is one of the origin's, a tag is a tag.
+  const places = depth === 0 ? [`refs/remotes/origin/${ref}`, ref] : ["FETCH_HEAD"];
+  const found = (place) => {
+    try {
+      return git("rev-parse", "--verify", "--quiet", "--end-of-options", `${place}^{commit}`);
+    } catch {
+      return undefined;
+    }
+  };
+  const wanted = places.map(found).find((commit) => commit !== undefined);
+  if (!wanted) throw new Error(`A branch or tag with the name '${ref}' could not be found`);
   git("checkout", "--quiet", "--force", wanted);
   appendFileSync(process.env.GITHUB_OUTPUT, `ref=${ref}\ncommit=${wanted}\n`);
 });

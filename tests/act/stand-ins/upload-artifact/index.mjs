@@ -29,9 +29,11 @@ await run(async () => {
   if (!Number.isInteger(retention) || retention < 0) throw new Error("Invalid retention-days");
   const patterns = input("path").split("\n").map((line) => line.trim()).filter((line) => line !== "");
   if (patterns.length === 0) throw new Error("Input required and not supplied: path");
-  const results = patterns.map(found);
+  const [without, wanted] = [patterns.filter((one) => one.startsWith("!")), patterns.filter((one) => !one.startsWith("!"))];
+  const excluded = without.flatMap((one) => found(one.slice(1)).files);
+  const results = wanted.map(found);
   const hidden = (file) => relative(process.cwd(), file).split("/").some((part) => part.startsWith(".") && part !== "..");
-  const files = [...new Set(results.flatMap((result) => result.files))].filter((file) => flag("include-hidden-files") || !hidden(file));
+  const files = [...new Set(results.flatMap((result) => result.files))].filter((file) => !excluded.includes(file)).filter((file) => flag("include-hidden-files") || !hidden(file));
   if (files.length === 0) {
     const missing = input("if-no-files-found", "warn");
     const message = `No files were found with the provided path: ${patterns.join(", ")}. No artifacts will be uploaded.`;

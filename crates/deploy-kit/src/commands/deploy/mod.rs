@@ -11,16 +11,16 @@ use invoke::Invoker;
 use kit_contract::config::Span;
 use kit_contract::continuation::{Continuation, TrafficState, after};
 use kit_contract::pipeline::{Line, lines};
-use kit_contract::{ArtifactKind, ArtifactName, DeploymentId, Reason};
+use kit_contract::{ArtifactKind, ArtifactName, Reason};
 use kit_core::{Cancel, Cause, Context, ResultExt as _, StepError, fs, random_hex};
 use kit_step::{CommandSpec, Example, IdentityRule, Tool, ToolContext, ToolOutput};
-use kit_store::{LockError, LockOwner, StopRequest, StopSubject};
+use kit_store::{Hold, LockOwner, StopRequest};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The lock lives for an hour; renewing it every minute leaves room for a store that hiccups.
-const RENEW_EVERY_S: u64 = 60;
+/// How often the store is asked whether this deploy may go on.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Held while a deploy runs in an artifact folder. No artifact has this name.
 const FOLDER_LOCK: &str = ".deploy.lock";
@@ -201,18 +201,15 @@ impl Walk<'_> {
 
     /// Runs one line while watching for a request to stop, which the gate is handed as a file.
     async fn run(&self, line: &Line) -> Reason {
-        let id = self.invoker.deployment_id();
-        let holds_lock = self.invoker.has_begun();
+        let mut hold = self.hold();
         let watch = async {
-            for second in 1_u64.. {
-                self.cx.clock.sleep(Duration::from_secs(1)).await;
-                let Some(id) = &id else { continue };
+            loop {
+                self.cx.clock.sleep(LOOK_EVERY).await;
                 // A store that does not answer now is asked again in a second.
-                if let Ok(Some(request)) = self.memory.stop.check(id).await {
+                if let Some(hold) = &mut hold
+                    && let Ok(Some(request)) = hold.look(self.cx.clock.now()).await
+                {
                     self.hand_over(&request);
-                }
-                if holds_lock && second % RENEW_EVERY_S == 0 {
-                    self.renew_lock(id).await;
                 }
             }
         };
@@ -220,7 +217,7 @@ impl Walk<'_> {
         tokio::pin!(work, watch);
         let reason = tokio::select! {
             reason = &mut work => reason,
-            () = &mut watch => work.await,
+            never = &mut watch => never,
         };
         // The step only sees a signal; why it was sent is known here.
         let stopped = matches!(reason, Reason::Interrupted | Reason::Terminated);
@@ -237,26 +234,16 @@ impl Walk<'_> {
         }
     }
 
-    /// A long stage must not outlive the lock. One that is lost belongs to somebody else by now, so this
-    /// deploy has to stop.
-    async fn renew_lock(&self, id: &DeploymentId) {
+    /// What this deploy holds, once it has begun.
+    fn hold(&self) -> Option<Hold> {
         let run = self.cx.run_info();
         let owner = LockOwner {
-            deployment_id: id.clone(),
+            deployment_id: self.invoker.deployment_id().filter(|_| self.invoker.has_begun())?,
             run_id: run.run_id.clone(),
             attempt: run.run_attempt.unwrap_or(1),
             actor: run.actor.clone(),
         };
-        let now = self.cx.clock.now();
-        if let Err(lost @ LockError::Lost { .. }) = self.memory.lock.renew(&owner, now).await {
-            self.hand_over(&StopRequest {
-                subject: StopSubject::Deployment(id.clone()),
-                requested_by: None,
-                why: lost.to_string(),
-                at: now,
-                by_deployment: None,
-            });
-        }
+        Some(Hold::new(self.memory.stop.clone(), self.memory.lock.clone(), owner))
     }
 
     /// Takes the canary out. After a promotion that failed half-way, `rollback` knows how; before it, a

@@ -40,8 +40,9 @@ pub(super) fn all(program: &ProgramDescription) -> Vec<Input> {
     inputs.push(Input {
         name: "transfer".to_owned(),
         description:
-            "auto: bring the artifacts of this deployment from earlier jobs (needs deployment-id) and keep \
-                      the new one for later jobs; off: the workflow does that"
+            "auto: bring the artifacts of this deployment from earlier jobs (needs deployment-id) and keep the new one \
+             for later jobs, but not in a repository where everybody could read it (use keep and bring of \
+             deploy-record there); always: also there; off: the workflow does that"
                 .to_owned(),
         required: false,
         default: "auto",

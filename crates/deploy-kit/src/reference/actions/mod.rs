@@ -27,9 +27,12 @@ pub(super) fn files(programs: &[ProgramDescription]) -> Vec<(String, String)> {
     files
 }
 
-/// The commands of an action: those that write an artifact. A tool prints data, for people and scripts.
+/// The commands of an action: those that write an artifact, and those that pass artifacts on. Any other tool
+/// prints data, for people and scripts.
 fn commands(program: &ProgramDescription) -> Vec<&CommandDescription> {
-    program.commands.iter().filter(|command| command.writes.is_some()).collect()
+    let passes_on =
+        |command: &&CommandDescription| matches!(command.command.as_deref(), Some("keep" | "bring"));
+    program.commands.iter().filter(|command| command.writes.is_some() || passes_on(command)).collect()
 }
 
 /// The names of the commands beside the default one.
@@ -82,7 +85,7 @@ fn download(inputs: &[Input]) -> String {
     let has_subject = inputs.iter().any(|input| input.name == "deployment");
     let of = if has_subject { "deployment" } else { "deployment-id" };
     format!(
-        "    - if: inputs.transfer == 'auto' && inputs.{of} != ''
+        "    - if: inputs.transfer != 'off' && inputs.{of} != ''
       uses: {DOWNLOAD}
       with:
         pattern: \"*-${{{{ inputs.{of} }}}}\"
@@ -97,7 +100,9 @@ fn download(inputs: &[Input]) -> String {
 fn runs_when(program: &str) -> Option<&'static str> {
     match program {
         "rollout" => Some("inputs.command == 'abort' && always() || success()"),
-        "deploy-record" => Some("inputs.command == 'finish' && always() || success()"),
+        "deploy-record" => Some(
+            "contains(fromJSON('[\"finish\",\"keep\",\"bring\"]'), inputs.command) && always() || success()",
+        ),
         "rollback" | "notify" => Some("always()"),
         _ => None,
     }
@@ -132,8 +137,13 @@ fn run(program: &ProgramDescription, inputs: &[Input]) -> String {
 }
 
 fn upload(program: &ProgramDescription) -> String {
+    // The deployment says what the tag says, which is as open as the repository.
+    let wanted = match program.name.as_str() {
+        "validate-tag" => "inputs.transfer != 'off'",
+        _ => "(inputs.transfer == 'always' || inputs.transfer == 'auto' && github.event.repository.private)",
+    };
     let mut step = format!(
-        "    - if: always() && inputs.transfer == 'auto' && steps.run.outputs.artifact-name != ''
+        "    - if: always() && {wanted} && steps.run.outputs.artifact-name != ''
       uses: {UPLOAD}
       with:
         name: ${{{{ steps.run.outputs.artifact-name }}}}-${{{{ steps.run.outputs.deployment-id }}}}

@@ -34,6 +34,11 @@ const INPUTS: &[(&str, &str, &str)] = &[
     ),
     ("aws-role-arn", "The role to take in AWS, by OpenID Connect; empty for none", ""),
     ("aws-region", "The region, with aws-role-arn", "us-east-1"),
+    (
+        "aws-role-seconds",
+        "How long the role is taken for, in each job; the stages of the rollout share one job",
+        "3600",
+    ),
 ];
 
 /// The groups of secrets that a line of the pipeline needs.
@@ -42,7 +47,8 @@ fn groups(id: &str) -> &'static [&'static str] {
         "preflight" | "readiness" => &["database", "channels", "traffic", "store"],
         "backup" | "migrate" => &["database", "store"],
         "rollout" | "promote" | "withdraw" | "rollback" => &["traffic", "store"],
-        "begin" | "finish" => &["store"],
+        // The program beside the gate asks the store.
+        "begin" | "gate" | "finish" => &["store"],
         "notify" => &["channels"],
         _ => &[],
     }
@@ -80,10 +86,13 @@ pub(super) fn expand(directive: &str, next: &str) -> String {
             SECRETS.iter().map(|(name, _, _)| format!("      {name}: ${{{{ secrets.{name} }}}}\n")).collect()
         }
         "env" => environment(),
-        "runs" => runs(rest, next),
+        "runs" => runs(rest, "", next),
+        // Preflight alone asks GitHub something.
+        "runs-asking" => runs(rest, "      actions: read # to see who has to review the jobs\n", next),
         "digests" => digests(rest),
         "expect" => expect(rest),
         "prepare" => prepare(ID_REF, "") + &download(""),
+        "store" => keep_in_store(rest),
         // Where a cancelled run is put in order, no step waits for the success of the run.
         "prepare-always" => prepare(ID_REF, "always()") + &download("always()"),
         "prepare-alone" => prepare("", ""),
@@ -118,7 +127,7 @@ fn environment() -> String {
     .to_owned()
 }
 
-fn runs(minutes: &str, next: &str) -> String {
+fn runs(minutes: &str, rights: &str, next: &str) -> String {
     let outputs =
         if next.starts_with("      ") || next.starts_with("#: digests") { "    outputs:\n" } else { "" };
     format!(
@@ -130,7 +139,7 @@ fn runs(minutes: &str, next: &str) -> String {
     permissions:
       contents: read # to clone
       id-token: write # to log in to the cloud
-{outputs}"
+{rights}{outputs}"
     )
 }
 
@@ -175,6 +184,7 @@ fn prepare(reference: &str, status: &str) -> String {
         with:
           role-to-assume: ${{{{ inputs.aws-role-arn }}}}
           aws-region: ${{{{ inputs.aws-region }}}}
+          role-duration-seconds: ${{{{ inputs.aws-role-seconds }}}}
       - name: Set up
         if: {and}inputs.setup-command != ''
         shell: bash
@@ -199,7 +209,38 @@ fn download(status: &str) -> String {
           path: ${{{{ env.DEPLOY_KIT_ARTIFACTS }}}}
           merge-multiple: true
 "
+    ) + &by_store("What earlier jobs left in the store", "bring", status, ID)
+}
+
+/// The artifacts of such a repository are open to everybody. An event that does not say so counts as one.
+const PUBLIC: &str = "!github.event.repository.private";
+const PRIVATE: &str = "github.event.repository.private";
+
+/// What passes from job to job by way of the store, in public repositories.
+fn by_store(title: &str, command: &str, status: &str, id: &str) -> String {
+    let and = if status.is_empty() { String::new() } else { format!("{status} && ") };
+    format!(
+        "      - name: {title}
+        if: \"{and}{PUBLIC}\"
+        uses: $/actions/deploy-record
+        env:
+{}        with:
+          command: {command}
+          deployment-id: {id}
+          transfer: \"off\"
+",
+        secret_env(&["store"])
     )
+}
+
+/// `step` is one whose deployment is meant, if not the deploy's.
+fn keep_in_store(step: &str) -> String {
+    if step.is_empty() {
+        return by_store("Keep all of it in the store", "keep", "always()", ID);
+    }
+    let id = format!("${{{{ steps.{step}.outputs.deployment-id }}}}");
+    let status = format!("always() && steps.{step}.outputs.artifact-name != ''");
+    by_store("Keep all of it in the store", "keep", &status, &id)
 }
 
 /// The secrets of these groups. What the job has from elsewhere is not taken away by one that is not set.
@@ -272,6 +313,7 @@ fn stages() -> String {
             "gate",
         ));
         text.push_str(&stage);
+        text.push_str("          hold-with: rollout\n");
         text.push_str(&expect_also(&rollout));
     }
     text
@@ -311,7 +353,7 @@ fn rollback(reason: &str) -> String {
 }
 
 fn build() -> String {
-    let head = runs("120", "");
+    let head = runs("120", "", "");
     let prepare = prepare(ID_REF, "");
     format!(
         "{head}    steps:
@@ -343,7 +385,8 @@ fn keep(word: &str, rest: &str) -> String {
     let mut words = rest.split(' ');
     let mut name = words.next().unwrap_or_default().to_owned();
     let mut globs: Vec<&str> = words.collect();
-    let (mut id, mut condition, mut missing) = (ID, "always()", "warn");
+    let only_private = format!("always() && {PRIVATE}");
+    let (mut id, mut condition, mut missing) = (ID, only_private.as_str(), "warn");
     if name == "deployment" {
         (id, condition) = (
             "${{ steps.validate.outputs.deployment-id }}",
@@ -366,6 +409,10 @@ fn keep(word: &str, rest: &str) -> String {
         } else {
             paths
                 .push_str(&format!("            {folder}/{glob}.*\n            {folder}/history/{glob}.*\n"));
+        }
+        if glob == "rollback" {
+            // The page of this name is kept by the job of the record, and lies here when a job runs again.
+            paths.push_str(&format!("            !{folder}/rollback.md\n"));
         }
     }
     format!(

@@ -1,6 +1,8 @@
 //! The program as it is run: with a real store, a real database and real servers, in a scrubbed environment.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, reason = "helpers of tests")]
 
+mod hosted;
+
 use jiff::{SignedDuration, Timestamp};
 use kit_contract::chain::ChainEvent;
 use kit_contract::{DeploymentId, Sha256};
@@ -200,17 +202,18 @@ fn all_that_is_wrong_is_said_at_once() {
         ("chain_valid", "unavailable", "see store_usable"),
         ("version_not_bad", "unavailable", "see store_usable"),
         ("no_stop_request", "unavailable", "see store_usable"),
+        ("no_reviewers", "warn", "it is not known"),
     ] {
         let (seen, message) = check(&artifact, id);
         assert_eq!(seen, outcome, "{id}: {message}");
         assert!(message.contains(text), "{id}: {message}");
     }
-    assert!(artifact["message"].as_str().unwrap().starts_with("5 of 12 checks failed: "), "{artifact}");
+    assert!(artifact["message"].as_str().unwrap().starts_with("5 of 13 checks failed: "), "{artifact}");
     let hints = artifact["hints"].to_string();
     assert!(hints.contains("set store.persistent = true"), "{hints}");
     assert!(hints.contains("secrets of an environment arrive only if they are passed on"), "{hints}");
     let outputs = sandbox.outputs();
-    assert_eq!(outputs["passed"], "3");
+    assert_eq!(outputs["passed"], "4");
     assert!(outputs["failed"].starts_with("secret_present:TEAM_URL,secret_present:GONE,"), "{outputs:?}");
     assert!(sandbox.summary().contains("| store\\_usable | fail |"), "{}", sandbox.summary());
 }
