@@ -69,6 +69,15 @@ impl Tool for Plan {
     async fn run(args: Args, cx: ToolContext) -> Result<ToolOutput, StepError> {
         let config = cx.config();
         let assumed = assumed(&args)?;
+        if assumed.requests_per_second.is_none()
+            && let Some(service) = config.services.iter().find(|service| service.source.is_some())
+        {
+            let message = format!(
+                "others count the requests of {}, so how many there will be must be said",
+                service.name
+            );
+            return Err(StepError::new(Reason::UsageError, message).hint("give --requests-per-second"));
+        }
         let gate = args.criteria.to_gate(&config.gate);
         let stages =
             config.stages.iter().filter(|stage| args.stage.as_ref().is_none_or(|name| *name == stage.name));

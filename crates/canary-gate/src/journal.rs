@@ -1,6 +1,7 @@
 //! The file of ticks: everything the judge was told, one JSON object per line, written before it judged.
 
 use crate::judge::{Decision, Settings, Watched};
+use crate::source::Trouble;
 use crate::tick::{Arm, ArmTick, Counts, Kind, Sample, Tick};
 use kit_contract::body::Gate;
 use kit_contract::{Name, Reason};
@@ -69,6 +70,14 @@ impl Header {
 enum Line {
     Start(Header),
     Tick(ArmLine),
+    /// What a source cannot say of an arm, or, without `what`, that it can again.
+    Trouble {
+        t_ms: u64,
+        service: Name,
+        arm: Arm,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        what: Option<String>,
+    },
     /// Somebody asked for a stop.
     Stop {
         t_ms: u64,
@@ -169,6 +178,11 @@ impl Journal {
         self.append(&text)
     }
 
+    pub(crate) fn trouble(&self, t_ms: u64, trouble: &Trouble) -> Result<(), StepError> {
+        let Trouble { service, arm, what } = trouble.clone();
+        self.append(&bytes(&Line::Trouble { t_ms, service, arm, what })?)
+    }
+
     pub(crate) fn stop(&self, t_ms: u64, why: &str) -> Result<(), StepError> {
         self.append(&bytes(&Line::Stop { t_ms, why: why.to_owned() })?)
     }
@@ -209,6 +223,7 @@ fn set_aside(folder: &Path, header: &Header, attempt: u32) -> Result<(), FsError
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Event {
     Tick(Tick),
+    Trouble(Trouble),
     Stop { t_ms: u64, why: String },
     End { t_ms: u64 },
 }
@@ -238,6 +253,10 @@ pub(crate) fn read(path: &Path) -> Result<(Header, Vec<Event>), StepError> {
             .map_err(|error| invalid(at + 1, "it is not one that the gate writes").because(error))?;
         match line {
             Line::Start(_) => return Err(invalid(at + 1, "there is a second head")),
+            Line::Trouble { service, arm, what, .. } => {
+                events.push(Event::Trouble(Trouble { service, arm, what }));
+                current = None;
+            }
             Line::Stop { t_ms, why } => events.push(Event::Stop { t_ms, why }),
             Line::End { t_ms } => events.push(Event::End { t_ms }),
             Line::Tick(line) => {
@@ -286,17 +305,21 @@ mod tests {
     #[test]
     fn what_is_written_is_read_back_and_an_earlier_attempt_is_kept() {
         let folder = tempfile::tempdir().unwrap();
+        let what = Some("refused".to_owned());
+        let trouble = Trouble { service: "api".parse().unwrap(), arm: Arm::Baseline, what };
         for attempt in 1..=2 {
             let mut journal = Journal::start(folder.path(), &header(), attempt).unwrap();
             journal.tick(&tick(1000)).unwrap();
             journal.tick(&tick(2000)).unwrap();
+            journal.trouble(2000, &trouble).unwrap();
             journal.stop(2001, "ada").unwrap();
             journal.end(2002).unwrap();
         }
         let (head, events) = read(&folder.path().join("gate-half.ticks.jsonl")).unwrap();
         assert_eq!(head, header());
         assert_eq!(events[..2], [Event::Tick(tick(1000)), Event::Tick(tick(2000))]);
-        assert_eq!(events[2..], [Event::Stop { t_ms: 2001, why: "ada".into() }, Event::End { t_ms: 2002 }]);
+        assert_eq!(events[2], Event::Trouble(trouble));
+        assert_eq!(events[3..], [Event::Stop { t_ms: 2001, why: "ada".into() }, Event::End { t_ms: 2002 }]);
         assert!(read(&folder.path().join("history/gate-half.1.ticks.jsonl")).is_ok());
     }
 

@@ -1,7 +1,7 @@
 //! `canary-gate`: may the canary go on to the next stage?
 //!
 //! [`watch`] is the step. It settles what is watched and for how long ([`plan`]), probes canary and
-//! baseline of every service side by side ([`sample`]), and hands what came of it, tick by tick, to the
+//! baseline of every service side by side ([`sample`]), or reads what others count ([`source`]), and hands what came of it, tick by tick, to the
 //! [`Judge`], a pure state machine: samples in, verdict out. Every tick is written down first
 //! ([`journal`]), so that [`replay`] can come to the same verdict again, bit by bit.
 //!
@@ -24,6 +24,7 @@ mod probe;
 mod replay;
 mod report;
 mod sample;
+mod source;
 mod stop;
 pub mod tick;
 mod watch;

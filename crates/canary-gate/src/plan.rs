@@ -1,20 +1,32 @@
 //! What is watched, for how long, and by which criteria. Pure: settled before the first probe.
 
 use crate::args::Args;
-use crate::judge::{Settings, Statistics, Watched, alpha};
+use crate::judge::{Counted, Settings, Statistics, Watched, alpha};
+use crate::source;
 use kit_contract::body::{Rollout, RolloutAction};
-use kit_contract::config::{Config, Gate, Headers, ProbeTarget, Service, ServiceProbe, Span, nearest};
+use kit_contract::config::{
+    Config, Gate, Headers, ProbeTarget, Service, ServiceProbe, Source, Span, Stage, nearest,
+};
 use kit_contract::{Artifact, Name, Reason};
 use kit_core::StepError;
 
 /// Faster than this, the probes would be a load of their own.
 const SHORTEST_INTERVAL_MS: u64 = 10;
 
-/// One service and where its arms are asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// How it is known how a service is.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum How {
+    /// The gate asks.
+    Probe(ServiceProbe),
+    /// Others count. True: there is a baseline, and it has traffic.
+    Source(Source, bool),
+}
+
+/// One service and how its arms are watched.
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Target {
     pub(crate) service: Name,
-    pub(crate) probe: ServiceProbe,
+    pub(crate) how: How,
 }
 
 /// What is watched.
@@ -31,7 +43,10 @@ impl Plan {
     pub(crate) fn watched(&self) -> Vec<Watched> {
         let watched = |target: &Target| Watched {
             service: target.service.clone(),
-            baseline: target.probe.baseline.is_some(),
+            baseline: match &target.how {
+                How::Probe(probe) => probe.baseline.is_some(),
+                How::Source(_, with_baseline) => *with_baseline,
+            },
         };
         self.targets.iter().map(watched).collect()
     }
@@ -48,8 +63,17 @@ pub(crate) fn plan(
     let gate = args.criteria.to_gate(&config.gate);
     let duration = duration(args, config)?;
     check(&gate, duration)?;
-    let targets = targets(args, config, app)?;
-    let settings = settings(&gate, duration, config, &args.stage, targets.len());
+    let known = config.stages.iter().find(|stage| stage.name == args.stage).map(|stage| stage.percent);
+    // At 100 % nobody is left to compare with, whatever is still counted there.
+    let share = share_percent.filter(|percent| *percent > 0.0).or(known).map(|percent| percent / 100.0);
+    let targets = targets(args, config, app, share.is_none_or(|share| share < 1.0))?;
+    let mut settings = settings(&gate, duration, config, &args.stage, targets.len());
+    for target in &targets {
+        if let How::Source(source, _) = &target.how {
+            let counted = Counted { share, lag_ms: source::lag_ms(source, gate.interval.as_ms()) };
+            settings.sources.insert(target.service.clone(), counted);
+        }
+    }
     Ok(Plan { stage: args.stage.clone(), share_percent, settings, targets })
 }
 
@@ -139,12 +163,12 @@ pub(crate) fn check(gate: &Gate, duration: Span) -> Result<(), StepError> {
     Ok(())
 }
 
-fn targets(args: &Args, config: &Config, app: &Name) -> Result<Vec<Target>, StepError> {
+fn targets(args: &Args, config: &Config, app: &Name, compares: bool) -> Result<Vec<Target>, StepError> {
     let at = |url: &String| ProbeTarget { url: url.clone(), headers: Headers::new() };
     match (&args.canary_url, &args.baseline_url) {
         (Some(canary), baseline) => {
             let probe = ServiceProbe { canary: at(canary), baseline: baseline.as_ref().map(at) };
-            return Ok(vec![Target { service: app.clone(), probe }]);
+            return Ok(vec![Target { service: app.clone(), how: How::Probe(probe) }]);
         }
         (None, Some(_)) => {
             let message = "--baseline-url is given without --canary-url: there is nothing to compare";
@@ -154,20 +178,33 @@ fn targets(args: &Args, config: &Config, app: &Name) -> Result<Vec<Target>, Step
     }
     if config.services.is_empty() {
         return Err(StepError::new(Reason::ConfigInvalid, "there is no service to watch")
-            .hint("add [[services]] with a probe each to deploy.toml, or give --canary-url"));
+            .hint("add [[services]] with a probe or a source each to deploy.toml, or give --canary-url"));
     }
-    config.services.iter().map(target).collect()
+    config.services.iter().map(|service| target(service, compares)).collect()
+}
+
+/// True if the canary of this service has something to be compared with in this stage.
+pub(crate) fn has_baseline(service: &Service, stage: &Stage) -> bool {
+    match (&service.probe, &service.source) {
+        (Some(probe), _) => probe.baseline.is_some(),
+        (None, Some(source)) => stage.percent < 100.0 && source.has_baseline(),
+        (None, None) => false,
+    }
 }
 
 /// A service that cannot be asked is an error: unknown is never healthy.
-fn target(service: &Service) -> Result<Target, StepError> {
-    let Some(probe) = &service.probe else {
-        let message =
-            format!("service {:?} has no probe, so nobody can say how it is", service.name.as_str());
-        return Err(StepError::new(Reason::ConfigInvalid, message).hint(format!(
-            "add probe.canary and probe.baseline with a url each to service {:?} in deploy.toml",
-            service.name.as_str()
-        )));
+fn target(service: &Service, compares: bool) -> Result<Target, StepError> {
+    let how = match (&service.probe, &service.source) {
+        (Some(probe), _) => How::Probe(probe.clone()),
+        (None, Some(source)) => How::Source(source.clone(), compares && source.has_baseline()),
+        (None, None) => {
+            let name = service.name.as_str();
+            let message = format!("service {name:?} has no probe and no source, so nobody can say how it is");
+            return Err(StepError::new(Reason::ConfigInvalid, message).hint(format!(
+                "add probe.canary and probe.baseline with a url each to service {name:?} in deploy.toml, or a \
+                 source that counts its requests"
+            )));
+        }
     };
-    Ok(Target { service: service.name.clone(), probe: probe.clone() })
+    Ok(Target { service: service.name.clone(), how })
 }

@@ -1,6 +1,6 @@
 //! One probe over HTTP, on a connection of its own.
 
-use crate::plan::Plan;
+use crate::plan::{How, Plan};
 use crate::sample::Ask;
 use crate::tick::{Arm, Kind};
 use kit_contract::Name;
@@ -25,8 +25,8 @@ impl Http {
         let mut requests = Vec::new();
         let mut arms = Vec::new();
         for target in &plan.targets {
-            let sides =
-                [(Arm::Canary, Some(&target.probe.canary)), (Arm::Baseline, target.probe.baseline.as_ref())];
+            let How::Probe(probe) = &target.how else { continue };
+            let sides = [(Arm::Canary, Some(&probe.canary)), (Arm::Baseline, probe.baseline.as_ref())];
             for (arm, probe) in sides {
                 let Some(probe) = probe else { continue };
                 requests.push(request(cx, &target.service, arm, probe, timeout)?);

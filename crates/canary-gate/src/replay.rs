@@ -3,6 +3,7 @@
 use crate::journal::{self, Event, Header};
 use crate::judge::{Decision, Judge};
 use crate::report;
+use crate::source::Trouble;
 use kit_contract::config::Span;
 use kit_core::StepError;
 use kit_step::{CommandSpec, Example, IdentityRule, Tool, ToolContext, ToolOutput};
@@ -65,6 +66,9 @@ pub(crate) fn replay(header: &Header, events: &[Event]) -> Decision {
                 if let Some(decision) = judge.feed(tick) {
                     return decision;
                 }
+            }
+            Event::Trouble(Trouble { service, arm, what }) => {
+                judge.note_trouble(service, *arm, what.as_deref());
             }
             Event::Stop { t_ms, why } => return judge.stop(*t_ms, why),
             Event::End { t_ms } => return judge.abandon(*t_ms),

@@ -2,6 +2,7 @@
 
 use crate::journal::Header;
 use crate::judge::{Decision, Judge, Settings, percent};
+use kit_contract::Name;
 use kit_contract::body::{ArmCounts, Gate, GateVerdict, ServiceVerdict};
 use kit_contract::config::Span;
 
@@ -32,16 +33,21 @@ pub(crate) fn start(header: &Header) -> Vec<String> {
             format!("{} ({arms})", watched.service)
         })
         .collect();
-    let mut lines = vec![
-        format!("watching {} for {}", names.join(", "), span(settings.planned_ms)),
-        format!(
+    let mut lines = vec![format!("watching {} for {}", names.join(", "), span(settings.planned_ms))];
+    let counted: Vec<&str> = settings.sources.keys().map(Name::as_str).collect();
+    let probes = counted.len() < header.services.len();
+    if probes {
+        lines.push(format!(
             "one probe every {} per arm, {} in all; each may take {}",
             span(settings.interval_ms),
             settings.planned_probes(),
             span(settings.timeout_ms)
-        ),
-        format!("rolled back on {}", criteria(settings).join(", ")),
-    ];
+        ));
+    }
+    if !counted.is_empty() {
+        lines.push(format!("counted by others: the requests of {}", counted.join(", ")));
+    }
+    lines.push(format!("rolled back on {}", criteria(settings).join(", ")));
     if let Some(rules) = &settings.statistics {
         lines.push(format!(
             "and on proof of more errors or latency than the baseline; a healthy canary is blamed with {} % \
@@ -49,7 +55,7 @@ pub(crate) fn start(header: &Header) -> Vec<String> {
             percent(rules.alpha)
         ));
     }
-    if settings.planned_probes() < settings.min_samples {
+    if probes && settings.planned_probes() < settings.min_samples {
         lines.push(format!(
             "warning: {} probes are fewer than the {} samples that a promotion needs: this stage cannot be \
              promoted; probe faster, or make it longer",
@@ -61,12 +67,12 @@ pub(crate) fn start(header: &Header) -> Vec<String> {
 }
 
 fn criteria(settings: &Settings) -> Vec<String> {
-    let mut parts = vec![format!("no answer to {} probes in a row", settings.outage())];
+    let mut parts = vec![format!("no answer to {} in a row", settings.outage())];
     if settings.consecutive_failures > 0 {
         parts.push(format!("{} failures in a row", settings.consecutive_failures));
     }
     if let Some(percent) = settings.max_error_percent {
-        parts.push(format!("more than {percent} % failed of at least {} probes", settings.least()));
+        parts.push(format!("more than {percent} % failed of at least {}", settings.least()));
     }
     parts.extend(settings.max_p95_ms.map(|limit_ms| format!("a p95 above {limit_ms} ms")));
     parts.extend(

@@ -4,14 +4,16 @@ use crate::args::{self, Args};
 use crate::hold;
 use crate::journal::{Header, Journal};
 use crate::judge::{Decision, Judge};
-use crate::plan::{Plan, plan};
+use crate::plan::{How, Plan, Target, plan};
 use crate::probe::Http;
 use crate::report::{self, Progress};
 use crate::sample::Sampler;
+use crate::source::{Feeds, Surroundings, Trouble};
 use crate::stop;
+use crate::tick::Tick;
 use kit_contract::body::{Gate, Rollout};
-use kit_contract::config::Config;
-use kit_contract::{Artifact, ArtifactKind, ArtifactName, Reason};
+use kit_contract::config::{Config, Source};
+use kit_contract::{Artifact, ArtifactKind, ArtifactName, Name, Reason};
 use kit_core::StepError;
 use kit_step::{
     CommandSpec, Example, IdentityRule, Outcome, OutputSpec, Qualifier, ReadSpec, Step, StepContext,
@@ -37,8 +39,9 @@ impl Step for Watch {
                   Promotes a canary that kept every criterion; rolls back one that broke a criterion which its \
                   baseline kept, as soon as that is seen; holds while both fail together, and waits for them to \
                   recover; is inconclusive where it saw too little or nothing at all. A probe is a GET request \
-                  on a connection of its own; every answer but a status of 200 to 299 is a failure. Every tick \
-                  is written beside the artifact, so that `canary-gate replay` can check the verdict.",
+                  on a connection of its own; every answer but a status of 200 to 299 is a failure. A service \
+                  with a source is not probed: what others count is judged, and a source that fails is unknown, \
+                  not healthy. Every tick is written beside the artifact, so that `canary-gate replay` can check the verdict.",
         examples: &[
             Example { what: "judge a stage of deploy.toml", line: "canary-gate --stage canary" },
             Example {
@@ -47,11 +50,18 @@ impl Step for Watch {
                        http://127.0.0.1:8080/health --duration 1m --interval 500ms",
             },
         ],
-        reads: &[ReadSpec {
-            kind: ArtifactKind::Rollout,
-            required: false,
-            what_for: "the share that was observed; of the same stage, and required inside a deployment",
-        }],
+        reads: &[
+            ReadSpec {
+                kind: ArtifactKind::Rollout,
+                required: false,
+                what_for: "the share that was observed; of the same stage, and required inside a deployment",
+            },
+            ReadSpec {
+                kind: ArtifactKind::Deployment,
+                required: false,
+                what_for: "the version, for a source that asks for {version}",
+            },
+        ],
         qualifier: Some(Qualifier::Input("stage")),
         outputs: &[OutputSpec { name: "verdict", help: "promote, rollback, hold, inconclusive or unknown" }],
         secrets: &[],
@@ -92,7 +102,24 @@ impl Step for Watch {
     }
 }
 
+/// The version that is deployed, if this belongs to a deployment.
+fn version(cx: &StepContext<Gate>) -> Result<Option<String>, StepError> {
+    let deployment =
+        cx.read_if_there::<kit_contract::body::Deployment>(&ArtifactName::only(ArtifactKind::Deployment))?;
+    Ok(deployment.and_then(|artifact| artifact.body).map(|body| body.version.to_string()))
+}
+
+/// Longest piece of foreign text that is repeated.
+const LONGEST_CHARS: usize = 300;
+
 const MIGRATION: &str = "look at what both depend on; if this deploy migrated a database, look there first";
+
+fn source(target: &Target) -> Option<(Name, Source, bool)> {
+    match &target.how {
+        How::Source(source, with_baseline) => Some((target.service.clone(), source.clone(), *with_baseline)),
+        How::Probe(_) => None,
+    }
+}
 
 /// What moved the traffic of this stage, which must say go. `None` for a gate that runs alone.
 fn rollout(args: &Args, cx: &StepContext<Gate>) -> Result<Option<Artifact<Rollout>>, StepError> {
@@ -109,6 +136,7 @@ struct Run<'a> {
     header: Header,
     judge: Judge,
     sampler: Sampler<Http>,
+    feeds: Feeds,
     journal: Journal,
     progress: Progress,
     stop_file: PathBuf,
@@ -129,12 +157,23 @@ impl<'a> Run<'a> {
         for line in report::start(&header) {
             cx.out.say(&line);
         }
+        let sources: Vec<_> = plan.targets.iter().filter_map(source).collect();
         let interval = Duration::from_millis(settings.interval_ms);
         let timeout = Duration::from_millis(settings.timeout_ms);
+        let around = Surroundings {
+            cx: cx.context().clone(),
+            folder: cx.resolve("."),
+            version: version(cx)?,
+            began: cx.clock.elapsed(),
+            interval,
+            timeout,
+        };
+        let sampler = Sampler::new(http, cx.clock, arms, interval, timeout);
         Ok(Self {
             cx,
+            feeds: Feeds::start(&sources, &around)?,
             judge: Judge::new(settings.clone(), &header.services),
-            sampler: Sampler::new(http, cx.clock, arms, interval, timeout),
+            sampler,
             journal,
             progress: Progress::new(&settings),
             stop_file,
@@ -152,7 +191,8 @@ impl<'a> Run<'a> {
             }
             let round = self.sampler.round(self.judge.wants_more());
             let Some(tick) = self.cx.cancel.unless(round).await else { return Err(self.cancelled()) };
-            let tick = tick?;
+            let mut tick = tick?;
+            self.read_sources(&mut tick)?;
             self.journal.tick(&tick)?;
             if let Some(decision) = self.judge.feed(&tick) {
                 return Ok(decision);
@@ -164,6 +204,25 @@ impl<'a> Run<'a> {
                 self.cx.out.say(&line);
             }
         }
+    }
+
+    /// Adds what others counted meanwhile.
+    fn read_sources(&mut self, tick: &mut Tick) -> Result<(), StepError> {
+        let (arms, troubles) = self.feeds.take();
+        tick.arms.extend(arms);
+        for mut trouble in troubles {
+            let Trouble { service, arm, .. } = &trouble;
+            let whom = format!("{service}, {}", arm.as_str());
+            trouble.what =
+                trouble.what.map(|what| self.cx.out.clean(&what).chars().take(LONGEST_CHARS).collect());
+            match &trouble.what {
+                Some(what) => self.cx.out.say(&format!("{whom}: not counted: {what}")),
+                None => self.cx.out.say(&format!("{whom}: counted again")),
+            }
+            self.journal.trouble(tick.t_ms, &trouble)?;
+            self.judge.note_trouble(&trouble.service, trouble.arm, trouble.what.as_deref());
+        }
+        Ok(())
     }
 
     /// Keeps what is known, should this be killed.

@@ -249,6 +249,7 @@ reasons! {
         CommonMode "common_mode" Undecided "canary and baseline fail together, so the canary is not the cause", "repair what both depend on; a migration of this deploy comes first";
         NoData "no_data" Undecided "the gate saw nothing that it could judge", "is the canary reachable from this runner, and does it get traffic?";
         TooFewSamples "too_few_samples" Undecided "the gate saw too little to judge", "probe faster, or make the stage longer";
+        SourceFailed "source_failed" Undecided "whoever counts the requests could not be asked, so nobody knows how the canary is", "is the source reachable from this runner, and do its names fit? the message says what was missing";
         ShareMismatch "share_mismatch" Undecided "the canary got far less traffic than it should have, so nobody knows how it is", "see what the router does; does the canary's metric count its requests?";
         StageTooWeak "stage_too_weak" Usage "a stage cannot see what is asked of it", "probe faster, make the stage longer, or ask for less with gate.detect_error_percent";
     }

@@ -63,10 +63,7 @@ pub(crate) struct Forecast {
 impl Forecast {
     pub(crate) fn of(stage: &Stage, gate: &Gate, config: &Config, assumed: &Assumed) -> Self {
         let settings = plan::settings(gate, stage.duration, config, &stage.name, config.services.len());
-        let has_baseline = config
-            .services
-            .iter()
-            .all(|service| service.probe.as_ref().is_some_and(|probe| probe.baseline.is_some()))
+        let has_baseline = config.services.iter().all(|service| crate::plan::has_baseline(service, stage))
             && !config.services.is_empty();
         let scale = Scale::new(stage, &settings, assumed, has_baseline);
         let statistics = settings.statistics.as_ref();

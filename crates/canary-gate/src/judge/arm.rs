@@ -75,6 +75,8 @@ pub(crate) struct ArmLog {
     warm: Percentiles,
     /// Of all requests that others counted.
     counted: Latencies,
+    /// Of those after the warm-up.
+    warm_counted: Latencies,
     reached: bool,
     newest_sent_ms: Option<u64>,
     newest_failed_ms: u64,
@@ -110,17 +112,18 @@ impl ArmLog {
     }
 
     /// Takes what others counted. A span without any success is as dark as a row of probes.
-    pub(crate) fn add_counts(&mut self, counts: &Counts, arrived_ms: u64) {
+    pub(crate) fn add_counts(&mut self, counts: &Counts, arrived_ms: u64, warm_up_ms: u64) {
         let share = Share { errors: counts.errors.min(counts.requests), n: counts.requests };
+        let sent_ms = counts.until_ms;
+        // No request is something that is known, too.
+        self.newest_sent_ms = self.newest_sent_ms.max(Some(sent_ms));
         if share.n == 0 {
             return;
         }
-        let sent_ms = counts.until_ms;
         self.seen.push(Seen { arrived_ms, sent_ms, kind: None, share, excused: false });
         self.total.add(share);
         self.judged.add(share);
         self.reached = true;
-        self.newest_sent_ms = self.newest_sent_ms.max(Some(sent_ms));
         if share.errors > 0 {
             self.newest_failed_ms = self.newest_failed_ms.max(sent_ms);
         }
@@ -135,6 +138,9 @@ impl ArmLog {
         }
         if let Some(latencies) = &counts.latencies {
             merge(&mut self.counted, latencies);
+            if sent_ms >= warm_up_ms {
+                merge(&mut self.warm_counted, latencies);
+            }
         }
     }
 
@@ -157,8 +163,14 @@ impl ArmLog {
         self.reached
     }
 
-    pub(crate) fn warm(&self) -> &Percentiles {
-        &self.warm
+    /// Latencies after the warm-up: how many there are.
+    pub(crate) fn warm_count(&self) -> u64 {
+        self.warm.count() + self.warm_counted.counts.iter().sum::<u64>()
+    }
+
+    /// Their 95th percentile. Of counts it is estimated, as Prometheus does.
+    pub(crate) fn warm_p95_ms(&self) -> Option<f64> {
+        self.warm.at(95).or_else(|| percentiles::estimate(&self.warm_counted, 95))
     }
 
     /// When the newest probe that is over was sent.
@@ -272,7 +284,7 @@ mod tests {
         let mut log = log(&[Ok, Timeout, Timeout, Ok, Ok]);
         assert_eq!(log.recent(4), (Share { errors: 2, n: 4 }, 1000));
         assert_eq!(log.since(2000), Share { errors: 1, n: 3 });
-        assert_eq!(log.warm().count(), 2, "sent after the warm-up, and good");
+        assert_eq!(log.warm_count(), 2, "sent after the warm-up, and good");
         log.excuse_since(1000);
         log.excuse_since(1000);
         assert_eq!(log.judged(), Share { errors: 0, n: 1 });

@@ -34,12 +34,12 @@ mod verdict;
 pub use bound::upper_bound;
 pub(crate) use evidence::{FIRST, compared_blocks, probe_blocks};
 pub(crate) use pairing::CLUMPS_PER_BLOCK;
-pub use settings::{Settings, Statistics, Watched, alpha};
+pub use settings::{Counted, Settings, Statistics, Watched, alpha};
 pub(crate) use verdict::percent;
 
-use crate::tick::Tick;
-use kit_contract::Reason;
+use crate::tick::{Arm, Tick};
 use kit_contract::body::{GateVerdict, ServiceVerdict};
+use kit_contract::{Name, Reason};
 use service::Service;
 use verdict::Moment;
 
@@ -65,6 +65,8 @@ pub struct Decision {
 pub struct Judge {
     settings: Settings,
     services: Vec<Service>,
+    /// The settings of each service.
+    own: Vec<Settings>,
     now_ms: u64,
     ticks: u64,
     pending: u64,
@@ -75,8 +77,9 @@ pub struct Judge {
 impl Judge {
     /// A judge that has seen nothing yet.
     pub fn new(settings: Settings, services: &[Watched]) -> Self {
-        let services = services.iter().map(|watched| Service::new(watched, &settings)).collect();
-        Self { settings, services, now_ms: 0, ticks: 0, pending: 0, path_open: false, certifies: true }
+        let own: Vec<Settings> = services.iter().map(|watched| settings.of(&watched.service)).collect();
+        let services = services.iter().zip(&own).map(|(watched, own)| Service::new(watched, own)).collect();
+        Self { settings, services, own, now_ms: 0, ticks: 0, pending: 0, path_open: false, certifies: true }
     }
 
     /// The same judge, but a promotion does not say what would have been seen, which takes long to work
@@ -97,15 +100,16 @@ impl Judge {
         for arm in &tick.arms {
             self.pending += arm.pending;
             self.path_open |= arm.is_reached();
-            if let Some(service) = self.services.iter_mut().find(|service| service.name == arm.service) {
-                service.absorb(arm, self.now_ms, &self.settings);
+            let mut services = self.services.iter_mut().zip(&self.own);
+            if let Some((service, own)) = services.find(|(service, _)| service.name == arm.service) {
+                service.absorb(arm, self.now_ms, own);
             }
         }
         if self.evaluate(false) {
             return Some(self.decide(Moment::Early));
         }
         if !self.services.is_empty()
-            && self.services.iter().all(|service| service.may_pass_early(&self.settings))
+            && self.services.iter().zip(&self.own).all(|(service, own)| service.may_pass_early(own))
         {
             return Some(self.decide(Moment::EarlyPass));
         }
@@ -116,11 +120,19 @@ impl Judge {
         Some(self.finish(self.now_ms))
     }
 
+    /// What a source could not say of an arm, for people; `None`: it can again. As long as it cannot, nothing
+    /// is known of that arm, and the service is not promoted.
+    pub fn note_trouble(&mut self, service: &Name, arm: Arm, what: Option<&str>) {
+        if let Some(service) = self.services.iter_mut().find(|known| known.name == *service) {
+            service.note_trouble(arm, what);
+        }
+    }
+
     /// True if some canary is to blame.
     fn evaluate(&mut self, last: bool) -> bool {
         let mut breached = false;
-        for service in &mut self.services {
-            breached |= service.evaluate(self.now_ms, &self.settings, self.path_open, last).is_some();
+        for (service, own) in self.services.iter_mut().zip(&self.own) {
+            breached |= service.evaluate(self.now_ms, own, self.path_open, last).is_some();
         }
         breached
     }
@@ -189,23 +201,19 @@ impl Judge {
     /// By then every probe that was sent is over.
     fn last_call_ms(&self) -> u64 {
         let Settings { planned_ms, hold_max_ms, .. } = self.settings;
-        planned_ms.saturating_add(hold_max_ms).saturating_add(self.settings.patience_ms())
+        let patience_ms = self.own.iter().map(Settings::patience_ms).max().unwrap_or_default();
+        planned_ms.saturating_add(hold_max_ms).saturating_add(patience_ms)
     }
 
-    fn view(&self, moment: Moment) -> verdict::View<'_> {
+    fn view<'a>(&self, moment: Moment, settings: &'a Settings) -> verdict::View<'a> {
         let certifies = self.certifies && moment != Moment::Early;
-        verdict::View {
-            settings: &self.settings,
-            now_ms: self.now_ms,
-            path_open: self.path_open,
-            moment,
-            certifies,
-        }
+        verdict::View { settings, now_ms: self.now_ms, path_open: self.path_open, moment, certifies }
     }
 
     fn decide(&self, moment: Moment) -> Decision {
-        let view = self.view(moment);
-        let services: Vec<ServiceVerdict> = self.services.iter().map(|service| view.of(service)).collect();
+        let services = self.services.iter().zip(&self.own);
+        let services: Vec<ServiceVerdict> =
+            services.map(|(service, own)| self.view(moment, own).of(service)).collect();
         let (verdict, reason, message) = verdict::combine(&services);
         Decision { verdict, reason, message, services, watched_ms: self.now_ms, ticks: self.ticks }
     }

@@ -41,6 +41,24 @@ pub(crate) fn of_counts(latencies: &Latencies, percent: u32) -> Option<f64> {
     None
 }
 
+/// The percentile as Prometheus' `histogram_quantile` has it: evenly spread within its bucket; the limit of
+/// the last bucket but one if it lies in the last, which has none. `None` without counts or limits.
+pub(crate) fn estimate(latencies: &Latencies, percent: u32) -> Option<f64> {
+    let total: u64 = latencies.counts.iter().sum();
+    let rank = total as f64 * f64::from(percent) / 100.0;
+    let mut below = 0.0;
+    let mut lower_ms = 0.0;
+    for (count, upper_ms) in latencies.counts.iter().zip(&latencies.upper_ms) {
+        let count = *count as f64;
+        if total > 0 && count > 0.0 && below + count >= rank {
+            return Some(lower_ms + (upper_ms - lower_ms) * (rank - below) / count);
+        }
+        below += count;
+        lower_ms = *upper_ms;
+    }
+    (total > 0 && !latencies.upper_ms.is_empty()).then_some(lower_ms)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,5 +84,9 @@ mod tests {
             assert_eq!(of_counts(&latencies, percent), limit_ms, "{percent}");
         }
         assert_eq!(of_counts(&Latencies::default(), 50), None);
+        for (percent, value_ms) in [(45, Some(5.0)), (90, Some(10.0)), (94, Some(30.0)), (99, Some(50.0))] {
+            assert_eq!(estimate(&latencies, percent), value_ms, "{percent}");
+        }
+        assert_eq!(estimate(&Latencies::default(), 50), None);
     }
 }

@@ -5,6 +5,7 @@ use super::evidence::{Evidence, Proof};
 use super::settings::{Settings, Watched};
 use crate::tick::{Arm, ArmTick};
 use kit_contract::{Name, Reason};
+use std::collections::BTreeMap;
 
 /// A streak that is rarer than this, in a canary no worse than its baseline, is no chance.
 const RARE: f64 = 1e-5;
@@ -62,6 +63,8 @@ pub(crate) struct Service {
     pub(crate) breach: Option<Breach>,
     /// `None`: there are only limits.
     pub(crate) evidence: Option<Evidence>,
+    /// What of an arm could not be read from its source, and still cannot.
+    pub(crate) trouble: BTreeMap<Arm, String>,
     suspicion: Option<Suspicion>,
 }
 
@@ -75,8 +78,16 @@ impl Service {
             holding: false,
             breach: None,
             evidence: rules.map(|rules| Evidence::new(rules, settings, watched.baseline)),
+            trouble: BTreeMap::new(),
             suspicion: None,
         }
+    }
+
+    pub(crate) fn note_trouble(&mut self, arm: Arm, what: Option<&str>) {
+        match what {
+            Some(what) => self.trouble.insert(arm, what.to_owned()),
+            None => self.trouble.remove(&arm),
+        };
     }
 
     pub(crate) fn absorb(&mut self, arm: &ArmTick, t_ms: u64, settings: &Settings) {
@@ -92,7 +103,7 @@ impl Service {
                 log.add(*sample, t_ms, settings.warm_up_ms);
             }
             for counts in &arm.counts {
-                log.add_counts(counts, t_ms);
+                log.add_counts(counts, t_ms, settings.warm_up_ms);
             }
         }
     }
@@ -122,7 +133,11 @@ impl Service {
     pub(crate) fn may_pass_early(&self, settings: &Settings) -> bool {
         let live = self.live_baseline().is_some();
         let passed = self.evidence.as_ref().is_some_and(|evidence| evidence.may_pass_early(live));
-        passed && !self.holding && !self.is_suspicious() && self.canary.judged().n >= settings.least()
+        passed
+            && !self.holding
+            && !self.is_suspicious()
+            && self.trouble.is_empty()
+            && self.canary.judged().n >= settings.least()
     }
 
     /// Looks at everything after a tick. Gives the breach that the canary alone is to blame for. `last`:
@@ -224,7 +239,7 @@ impl Service {
 
     fn find_slowness(&self, settings: &Settings) -> Option<Breach> {
         let p95_of = |log: &ArmLog| {
-            if log.warm().count() >= settings.least() { log.warm().at(95) } else { None }
+            if log.warm_count() >= settings.least() { log.warm_p95_ms() } else { None }
         };
         let canary_ms = p95_of(&self.canary)?;
         if let Some(limit_ms) = settings.max_p95_ms
@@ -254,8 +269,8 @@ impl Service {
                 share.is_above(settings.trouble_percent()) && !canary.is_clearly_worse_than(share)
             }
             Breach::P95 { canary_ms, limit_ms } => {
-                let enough = baseline.warm().count() >= settings.least();
-                let baseline_ms = baseline.warm().at(95).filter(|_| enough);
+                let enough = baseline.warm_count() >= settings.least();
+                let baseline_ms = baseline.warm_p95_ms().filter(|_| enough);
                 baseline_ms.is_some_and(|p95_ms| p95_ms > limit_ms as f64 && canary_ms <= 2.0 * p95_ms)
             }
             // What hits both has cancelled already.

@@ -4,6 +4,7 @@ use kit_contract::Name;
 use kit_contract::config::{Gate, Span};
 use kit_sequential::Budget;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Even with `consecutive_failures = 0` or less than this, it takes so many to call it an outage.
 const LEAST_OUTAGE: u64 = 3;
@@ -45,6 +46,19 @@ pub struct Settings {
     /// The statistics; `None`: only the limits above.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub statistics: Option<Statistics>,
+    /// The services whose requests others count; those that are not named here are probed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sources: BTreeMap<Name, Counted>,
+}
+
+/// How the requests of a service are counted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Counted {
+    /// Share of the requests that the canary should get (0 to 1), where there is a baseline.
+    pub share: Option<f64>,
+    /// How long its counts may be behind without being late.
+    pub lag_ms: u64,
 }
 
 /// What the statistics go by. Rates and probabilities are 0 to 1.
@@ -120,6 +134,7 @@ impl Settings {
             warm_up_ms: gate.warm_up.map_or(warm_up_ms, Span::as_ms),
             hold_max_ms: gate.hold_max.as_ms(),
             statistics: None,
+            sources: BTreeMap::new(),
         }
     }
 
@@ -129,9 +144,27 @@ impl Settings {
         Self { statistics, ..self }
     }
 
+    /// The same, as one service is judged.
+    pub(crate) fn of(&self, service: &Name) -> Self {
+        let mut own = Self { sources: BTreeMap::new(), ..self.clone() };
+        if let Some(counted) = self.sources.get(service) {
+            own.sources.insert(service.clone(), counted.clone());
+            if let Some(rules) = &mut own.statistics {
+                rules.counted = true;
+                rules.share = counted.share;
+            }
+        }
+        own
+    }
+
+    /// How the requests are counted, in the settings of one service.
+    pub(crate) fn counted(&self) -> Option<&Counted> {
+        self.sources.values().next()
+    }
+
     /// Dark requests in a row that make a total outage.
     pub(crate) fn outage(&self) -> u64 {
-        let counted = self.statistics.as_ref().is_some_and(|rules| rules.counted);
+        let counted = self.counted().is_some() || self.statistics.as_ref().is_some_and(|rules| rules.counted);
         self.consecutive_failures.max(if counted { LEAST_OUTAGE_COUNTED } else { LEAST_OUTAGE })
     }
 
@@ -157,7 +190,8 @@ impl Settings {
 
     /// Longest time for which the verdict waits for an answer that is under way.
     pub(crate) fn patience_ms(&self) -> u64 {
-        self.timeout_ms.saturating_add(self.interval_ms.saturating_mul(2))
+        let lag_ms = self.counted().map(|counted| counted.lag_ms).unwrap_or_default();
+        self.timeout_ms.saturating_add(self.interval_ms.saturating_mul(2)).saturating_add(lag_ms)
     }
 
     /// Whole probes that the stage has room for, per arm.

@@ -15,6 +15,8 @@ const SILENCE_INTERVALS: u64 = 10;
 const METHOD: &str = "exact one-sided 95 % bound (Clopper-Pearson) for the probes that count, taken as \
                       independent; not corrected for looking at every tick; says nothing about requests that \
                       are unlike the probe";
+const METHOD_COUNTED: &str = "exact one-sided 95 % bound (Clopper-Pearson) for the requests that count, taken as \
+                              independent; not corrected for looking at every tick";
 
 /// When a verdict is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +58,7 @@ impl View<'_> {
             certificate: Certificate {
                 samples: judged.n,
                 error_rate_upper_bound: upper_bound(judged.errors, judged.n),
-                method: METHOD.to_owned(),
+                method: (if self.settings.counted().is_some() { METHOD_COUNTED } else { METHOD }).to_owned(),
                 absolute_only: !live,
                 alpha: rules.map(|rules| to_six_digits(rules.alpha)),
                 detectable_error_rate: detectable.flatten().map(to_six_digits),
@@ -76,28 +78,40 @@ impl View<'_> {
         }
         let total = service.canary.total();
         if total.n == 0 {
-            return (Inconclusive, Reason::NoData, "no probe of the canary came to an end".to_owned());
+            if let Some(trouble) = troubles(service) {
+                return (Inconclusive, Reason::SourceFailed, trouble);
+            }
+            let text = match self.settings.counted() {
+                Some(_) => "no request of the canary was counted".to_owned(),
+                None => "no probe of the canary came to an end".to_owned(),
+            };
+            return (Inconclusive, Reason::NoData, text);
         }
         if !service.can_be_judged(self.path_open) {
-            let text = format!("nothing could be reached from here: {}", arms(service, Share::total));
+            let text = format!("nothing could be reached from here: {}", self.arms(service, Share::total));
             return (Inconclusive, Reason::NoData, text);
         }
         if service.holding {
-            let text = format!("canary and baseline fail together: {}", arms(service, Share::total));
+            let text = format!("canary and baseline fail together: {}", self.arms(service, Share::total));
             return (Hold, Reason::CommonMode, text);
         }
         if service.evidence.as_ref().is_some_and(Evidence::is_starved) && self.moment != Moment::Early {
             return (Inconclusive, Reason::ShareMismatch, self.starved(service));
+        }
+        if let Some(trouble) = troubles(service).filter(|_| self.moment != Moment::Early) {
+            let text = format!("{trouble}: {}", self.arms(service, Share::judged));
+            return (Inconclusive, Reason::SourceFailed, text);
         }
         if let Some(lack) = self.lack(service) {
             return (Inconclusive, Reason::TooFewSamples, lack);
         }
         if total.errors == total.n {
             // Only where every criterion was switched off.
-            let text = format!("no probe of the canary succeeded: {}", arms(service, Share::judged));
+            let text =
+                format!("no {} of the canary succeeded: {}", self.one(), self.arms(service, Share::judged));
             return (Rollback, Reason::TotalOutage, text);
         }
-        let text = arms(service, Share::judged);
+        let text = self.arms(service, Share::judged);
         let Some(detectable) = detectable else { return (Promote, Reason::Promoted, text) };
         let seen = match detectable {
             Some(rate) => format!("{} % errors would have been seen (90 %)", percent(rate)),
@@ -111,6 +125,37 @@ impl View<'_> {
             }
             _ => (Promote, Reason::Promoted, format!("{text}; {seen}")),
         }
+    }
+
+    /// What is judged, one of them.
+    fn one(&self) -> &'static str {
+        if self.settings.counted().is_some() { "request" } else { "probe" }
+    }
+
+    /// Several of them.
+    fn many(&self) -> &'static str {
+        if self.settings.counted().is_some() { "requests" } else { "probes" }
+    }
+
+    /// `1 of 300 canary probes failed (5 × timeout), baseline 0 of 300`.
+    fn arms(&self, service: &Service, share: fn(&ArmLog) -> Share) -> String {
+        let canary = share(&service.canary);
+        let mut text = format!("{} of {} canary {} failed", canary.errors, canary.n, self.many());
+        // While both fail together nothing counts, so no kind is named.
+        if canary.errors > 0 && !service.canary.failures().is_empty() {
+            text.push_str(&format!(" ({})", service.canary.failures()));
+        }
+        if let Some(bound) = upper_bound(canary.errors, canary.n).filter(|_| canary.errors < canary.n) {
+            text.push_str(&format!(", below {:.2} % with 95 % confidence", bound * 100.0));
+        }
+        match &service.baseline {
+            Some(baseline) => {
+                let baseline = share(baseline);
+                text.push_str(&format!(", baseline {} of {}", baseline.errors, baseline.n));
+            }
+            None => text.push_str(", no baseline to compare with"),
+        }
+        text
     }
 
     fn starved(&self, service: &Service) -> String {
@@ -131,10 +176,13 @@ impl View<'_> {
         let span = |ms: u64| Span::from_ms(ms).to_string();
         if self.moment == Moment::Early {
             let watched = format!("watched {} of {}", span(self.now_ms), span(settings.planned_ms));
-            return Some(format!("{watched}: {}", arms(service, Share::judged)));
+            return Some(format!("{watched}: {}", self.arms(service, Share::judged)));
         }
         if service.is_suspicious() {
-            return Some(format!("the baseline's answers are missing: {}", arms(service, Share::judged)));
+            return Some(format!(
+                "the baseline's answers are missing: {}",
+                self.arms(service, Share::judged)
+            ));
         }
         if judged.n < settings.least() {
             let excused = service.canary.total().n - judged.n;
@@ -143,18 +191,29 @@ impl View<'_> {
                 _ => format!("; {excused} more do not count, since the baseline failed as well"),
             };
             return Some(format!(
-                "{} canary probes, at least {} are needed{note}",
+                "{} canary {}, at least {} are needed{note}",
                 judged.n,
+                self.many(),
                 settings.least()
             ));
         }
-        let newest_ms = service.canary.newest_sent_ms().unwrap_or_default();
-        let silence_ms = self.now_ms.saturating_sub(newest_ms);
         let allowed_ms = settings.patience_ms().saturating_add(settings.interval_ms * SILENCE_INTERVALS);
-        if silence_ms > allowed_ms {
-            return Some(format!("no probe of the canary came to an end for the last {}", span(silence_ms)));
+        let silence_ms = |log: &ArmLog| {
+            let silence_ms = self.now_ms.saturating_sub(log.newest_sent_ms().unwrap_or_default());
+            Some(silence_ms).filter(|silence_ms| *silence_ms > allowed_ms)
+        };
+        if let Some(silence_ms) = silence_ms(&service.canary) {
+            return Some(match settings.counted() {
+                Some(_) => format!("nothing was counted of the canary for the last {}", span(silence_ms)),
+                None => format!("no probe of the canary came to an end for the last {}", span(silence_ms)),
+            });
         }
-        let warm = service.canary.warm().count();
+        // A baseline that does not answer a probe is down; one that is not counted is unknown.
+        let baseline = service.baseline.as_ref().filter(|_| settings.counted().is_some());
+        if let Some(silence_ms) = baseline.and_then(silence_ms) {
+            return Some(format!("nothing was counted of the baseline for the last {}", span(silence_ms)));
+        }
+        let warm = service.canary.warm_count();
         let judges_latency = settings.max_p95_ms.is_some() || settings.max_p95_above_baseline_ms.is_some();
         (judges_latency && warm < settings.least())
             .then(|| format!("{warm} latencies after the warm-up, at least {} are needed", settings.least()))
@@ -166,10 +225,11 @@ impl View<'_> {
         match breach {
             Breach::Outage(length) | Breach::Consecutive(length) => {
                 let streak = match breach {
-                    Breach::Outage(_) => {
-                        format!("the last {length} canary probes gave no answer or a server error")
-                    }
-                    _ => format!("the last {length} canary probes failed"),
+                    Breach::Outage(_) => match self.settings.counted() {
+                        Some(_) => format!("not one of the last {length} canary requests succeeded"),
+                        None => format!("the last {length} canary probes gave no answer or a server error"),
+                    },
+                    _ => format!("the last {length} canary {} failed", self.many()),
                 };
                 let baseline = match service.live_baseline() {
                     Some(baseline) => {
@@ -189,16 +249,17 @@ impl View<'_> {
                     None => "no baseline to compare with".to_owned(),
                 };
                 format!(
-                    "{} of {} canary probes failed ({:.1} %, allowed {} %), {baseline}{}",
+                    "{} of {} canary {} failed ({:.1} %, allowed {} %), {baseline}{}",
                     judged.errors,
                     judged.n,
+                    self.many(),
                     judged.percent(),
                     self.settings.max_error_percent.unwrap_or_default(),
                     kinds(service)
                 )
             }
             Breach::P95 { canary_ms, limit_ms } => {
-                let baseline = match service.live_baseline().and_then(|baseline| baseline.warm().at(95)) {
+                let baseline = match service.live_baseline().and_then(ArmLog::warm_p95_ms) {
                     Some(p95_ms) => format!(", baseline {p95_ms:.0} ms"),
                     None => String::new(),
                 };
@@ -285,25 +346,14 @@ impl Share {
     }
 }
 
-/// `1 of 300 canary probes failed (5 × timeout), baseline 0 of 300`.
-fn arms(service: &Service, share: fn(&ArmLog) -> Share) -> String {
-    let canary = share(&service.canary);
-    let mut text = format!("{} of {} canary probes failed", canary.errors, canary.n);
-    // While both fail together nothing counts, so no kind is named.
-    if canary.errors > 0 && !service.canary.failures().is_empty() {
-        text.push_str(&format!(" ({})", service.canary.failures()));
-    }
-    if let Some(bound) = upper_bound(canary.errors, canary.n).filter(|_| canary.errors < canary.n) {
-        text.push_str(&format!(", below {:.2} % with 95 % confidence", bound * 100.0));
-    }
-    match &service.baseline {
-        Some(baseline) => {
-            let baseline = share(baseline);
-            text.push_str(&format!(", baseline {} of {}", baseline.errors, baseline.n));
-        }
-        None => text.push_str(", no baseline to compare with"),
-    }
-    text
+/// What the source of a service cannot say at the moment.
+fn troubles(service: &Service) -> Option<String> {
+    let troubles: Vec<String> = service
+        .trouble
+        .iter()
+        .map(|(arm, what)| format!("{} is not counted: {what}", arm.as_str()))
+        .collect();
+    (!troubles.is_empty()).then(|| troubles.join("; "))
 }
 
 /// The worst verdict, and what is said of the whole.

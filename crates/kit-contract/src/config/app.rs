@@ -67,6 +67,9 @@ pub struct Service {
     /// What the gate asks of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe: Option<super::gate::ServiceProbe>,
+    /// Who counts its requests, if the gate is not to probe it. Either this or `probe`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<super::source::Source>,
 }
 
 impl Service {
@@ -74,6 +77,13 @@ impl Service {
         let path = format!("services.{}", self.name);
         if let Some(url) = &self.url {
             check_address(&format!("{path}.url"), url)?;
+        }
+        if let Some(source) = &self.source {
+            if self.probe.is_some() {
+                let message = "probe and source are both given: the gate goes by one of them";
+                return Err(ConfigError::rule(path, message));
+            }
+            source.check(&format!("{path}.source"))?;
         }
         let Some(probe) = &self.probe else { return Ok(()) };
         for (arm, target) in [("canary", Some(&probe.canary)), ("baseline", probe.baseline.as_ref())] {

@@ -14,6 +14,7 @@ mod gate;
 mod preflight;
 mod secret;
 mod smoke;
+mod source;
 mod span;
 mod store;
 mod traffic;
@@ -28,6 +29,10 @@ pub use gate::{Gate, InconclusiveAction, ProbeTarget, ServiceProbe, Stage};
 pub use preflight::Preflight;
 pub use secret::SecretRef;
 pub use smoke::{Expect, Smoke, SmokeCheck};
+pub use source::{
+    CommandSource, FileSource, HaproxySource, JsonCounts, JsonSource, MetricsSource, PrometheusSource,
+    Selectors, Source,
+};
 pub use span::{ParseSpanError, Span};
 pub use store::{Encryption, ObjectLock, ObjectLockMode, StorageClass, StoreConfig};
 pub use traffic::{Driver, Traffic};
@@ -159,12 +164,16 @@ impl Config {
         references
     }
 
-    /// The secrets that headers of probes and checks name.
+    /// The secrets that headers of probes, sources and checks name.
     pub fn secret_headers(&self) -> impl Iterator<Item = &SecretRef> {
         let probes = self.services.iter().filter_map(|service| service.probe.as_ref());
         let targets = probes.flat_map(|probe| std::iter::once(&probe.canary).chain(&probe.baseline));
         let headers = targets.map(|target| &target.headers);
-        headers.chain(self.smoke.checks.iter().map(|check| &check.headers)).flat_map(address::secrets_of)
+        let sources = self.services.iter().filter_map(|service| service.source.as_ref());
+        headers
+            .chain(self.smoke.checks.iter().map(|check| &check.headers))
+            .flat_map(address::secrets_of)
+            .chain(sources.flat_map(source::Source::secrets))
     }
 
     /// The rules over several values, in the order in which a reader meets them.

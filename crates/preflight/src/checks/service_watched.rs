@@ -3,7 +3,7 @@
 use crate::finding::Finding;
 use crate::run::Check;
 use crate::world::World;
-use kit_contract::config::Service;
+use kit_contract::config::{Service, Source};
 use std::sync::Arc;
 
 /// The check.
@@ -20,16 +20,16 @@ fn judge(services: &[Service]) -> Finding {
             .hint("add one with a probe: `deploy-kit init` shows what it looks like");
     }
     let blind: Vec<&str> =
-        services.iter().filter(|one| one.probe.is_none()).map(|one| one.name.as_str()).collect();
+        services.iter().filter(|one| !is_watched(one)).map(|one| one.name.as_str()).collect();
     if !blind.is_empty() {
-        return Finding::fail(format!("no probe, so the gate could not say how it is: {}", blind.join(", ")))
-            .hint("add probe.canary and probe.baseline with a url each");
+        let names = blind.join(", ");
+        return Finding::fail(format!(
+            "no probe and no source, so the gate could not say how it is: {names}"
+        ))
+        .hint("add probe.canary and probe.baseline with a url each, or a source that counts its requests");
     }
-    let alone: Vec<&str> = services
-        .iter()
-        .filter(|one| one.probe.as_ref().is_some_and(|probe| probe.baseline.is_none()))
-        .map(|one| one.name.as_str())
-        .collect();
+    let alone: Vec<&str> =
+        services.iter().filter(|one| !has_baseline(one)).map(|one| one.name.as_str()).collect();
     if !alone.is_empty() {
         return Finding::pass(format!(
             "the gate can ask every service; without a baseline to compare with: {}",
@@ -37,6 +37,15 @@ fn judge(services: &[Service]) -> Finding {
         ));
     }
     Finding::pass("the gate can ask both versions of every service")
+}
+
+fn is_watched(service: &Service) -> bool {
+    service.probe.is_some() || service.source.is_some()
+}
+
+fn has_baseline(service: &Service) -> bool {
+    service.probe.as_ref().is_some_and(|probe| probe.baseline.is_some())
+        || service.source.as_ref().is_some_and(Source::has_baseline)
 }
 
 #[cfg(test)]
@@ -51,9 +60,18 @@ mod tests {
         let service = "[[services]]\nname = \"api\"\n";
         for (services, outcome, text) in [
             (String::new(), CheckOutcome::Fail, "nothing to watch"),
-            (service.to_owned(), CheckOutcome::Fail, "no probe, so the gate could not say how it is: api"),
+            (
+                service.to_owned(),
+                CheckOutcome::Fail,
+                "no probe and no source, so the gate could not say how it is: api",
+            ),
             (format!("{service}{}", arm("canary")), CheckOutcome::Pass, "without a baseline"),
             (format!("{service}{}{}", arm("canary"), arm("baseline")), CheckOutcome::Pass, "both versions"),
+            (
+                format!("{service}[services.source.command]\ncommand = [\"./count\"]\n"),
+                CheckOutcome::Pass,
+                "both versions",
+            ),
         ] {
             let config = format!("app = \"shop\"\n{services}");
             let config = Config::parse(&config, &"production".parse().unwrap()).unwrap();
