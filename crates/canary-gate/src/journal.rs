@@ -27,6 +27,9 @@ pub(crate) struct Header {
     pub(crate) ticks_file: String,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) shadow: bool,
+    /// The migrations that this deploy applied, by database and version.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) migrated: Vec<String>,
 }
 
 impl Header {
@@ -45,7 +48,21 @@ impl Header {
             services,
             ticks_file,
             shadow: false,
+            migrated: Vec::new(),
         }
+    }
+
+    /// What is said of a decision. Where both versions fail together after a migration of this deploy,
+    /// that comes first: it is what changed for both.
+    pub(crate) fn message(&self, decision: &Decision) -> String {
+        if decision.reason != Reason::CommonMode || self.migrated.is_empty() {
+            return decision.message.clone();
+        }
+        format!(
+            "this deploy migrated {}, so look there first: {}",
+            self.migrated.join(", "),
+            decision.message
+        )
     }
 
     /// The body of the artifact.

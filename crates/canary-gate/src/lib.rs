@@ -15,10 +15,12 @@
 #![warn(missing_docs)]
 
 mod args;
+mod chart;
 mod forecast;
 mod hold;
 mod journal;
 pub mod judge;
+mod live;
 mod plan;
 mod probe;
 mod replay;

@@ -50,7 +50,7 @@ impl Tool for Replay {
             text: report::replayed(&header, &decision),
             json: serde_json::json!({
                 "reason": decision.reason,
-                "message": decision.message,
+                "message": header.message(&decision),
                 "body": header.body(&decision),
             }),
         })

@@ -1,5 +1,6 @@
 //! What people read: the lines of a run, and the job summary.
 
+use crate::chart;
 use crate::journal::Header;
 use crate::judge::{Decision, Judge, Settings, percent};
 use kit_contract::Name;
@@ -161,6 +162,10 @@ pub(crate) fn summary(body: &Gate) -> String {
             service.reason
         ));
     }
+    text.extend(body.services.iter().map(chart::evidence));
+    if let Some(file) = &body.ticks_file {
+        text.push_str(&format!("\nEvery tick is in `{file}`; `canary-gate replay` judges it again.\n"));
+    }
     text
 }
 
@@ -184,7 +189,7 @@ pub(crate) fn replayed(header: &Header, decision: &Decision) -> String {
         span(header.settings.planned_ms),
         decision.ticks
     )];
-    lines.push(decision.message.clone());
+    lines.push(header.message(decision));
     lines.extend(decision.services.iter().map(|service| format!("  {}", standing(service))));
     lines.join("\n")
 }

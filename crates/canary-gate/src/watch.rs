@@ -4,6 +4,7 @@ use crate::args::{self, Args};
 use crate::hold;
 use crate::journal::{Header, Journal};
 use crate::judge::{Decision, Judge};
+use crate::live;
 use crate::plan::{How, Plan, Target, plan};
 use crate::probe::Http;
 use crate::report::{self, Progress};
@@ -11,7 +12,7 @@ use crate::sample::Sampler;
 use crate::source::{Feeds, Surroundings, Trouble};
 use crate::stop;
 use crate::tick::Tick;
-use kit_contract::body::{Gate, Rollout};
+use kit_contract::body::{Gate, Migration, Rollout};
 use kit_contract::config::{Config, Source};
 use kit_contract::{Artifact, ArtifactKind, ArtifactName, Name, Reason};
 use kit_core::StepError;
@@ -23,6 +24,8 @@ use std::time::Duration;
 
 /// What is known so far is kept for the artifact every so many ticks.
 const SAVE_EVERY_TICKS: u64 = 5;
+/// A view on a terminal is drawn anew after this time.
+const REDRAW_MS: u64 = 500;
 /// The file that stops the gate, in the artifact folder.
 const STOP_FILE: &str = "stop.json";
 
@@ -61,6 +64,11 @@ impl Step for Watch {
                 required: false,
                 what_for: "the version, for a source that asks for {version}",
             },
+            ReadSpec {
+                kind: ArtifactKind::Migration,
+                required: false,
+                what_for: "what was migrated: named first where both versions fail together",
+            },
         ],
         qualifier: Some(Qualifier::Input("stage")),
         outputs: &[OutputSpec { name: "verdict", help: "promote, rollback, hold, inconclusive or unknown" }],
@@ -85,11 +93,15 @@ impl Step for Watch {
             never = hold => match never {},
         };
         if args.shadow && decision.reason != Reason::StopRequested {
-            let message = format!("would have been {}: {}", report::word(decision.verdict), decision.message);
+            let message = format!(
+                "would have been {}: {}",
+                report::word(decision.verdict),
+                run.header.message(&decision)
+            );
             return Ok(Outcome::new(Reason::Shadowed, message, run.header.body(&decision)));
         }
-        let outcome = Outcome::new(decision.reason, decision.message.clone(), run.header.body(&decision));
-        Ok(if decision.reason == Reason::CommonMode { outcome.hint(MIGRATION) } else { outcome })
+        let message = run.header.message(&decision);
+        Ok(Outcome::new(decision.reason, message, run.header.body(&decision)))
     }
 
     fn outputs(artifact: &Artifact<Gate>) -> Vec<(&'static str, String)> {
@@ -102,6 +114,18 @@ impl Step for Watch {
     }
 }
 
+/// The migrations that this deploy applied, if it did.
+fn migrated(cx: &StepContext<Gate>) -> Result<Vec<String>, StepError> {
+    let artifact = cx.read_if_there::<Migration>(&ArtifactName::only(ArtifactKind::Migration))?;
+    let databases = artifact.and_then(|artifact| artifact.body).filter(|body| !body.dry_run);
+    let databases = databases.map(|body| body.databases).unwrap_or_default();
+    let names = databases.into_iter().flat_map(|one| {
+        let name = one.database;
+        one.applied.into_iter().map(move |applied| format!("{name} to {}", applied.version))
+    });
+    Ok(names.collect())
+}
+
 /// The version that is deployed, if this belongs to a deployment.
 fn version(cx: &StepContext<Gate>) -> Result<Option<String>, StepError> {
     let deployment =
@@ -111,8 +135,6 @@ fn version(cx: &StepContext<Gate>) -> Result<Option<String>, StepError> {
 
 /// Longest piece of foreign text that is repeated.
 const LONGEST_CHARS: usize = 300;
-
-const MIGRATION: &str = "look at what both depend on; if this deploy migrated a database, look there first";
 
 fn source(target: &Target) -> Option<(Name, Source, bool)> {
     match &target.how {
@@ -140,6 +162,9 @@ struct Run<'a> {
     journal: Journal,
     progress: Progress,
     stop_file: PathBuf,
+    /// Lines of the view that is on the terminal.
+    drawn: usize,
+    redraw_at_ms: u64,
 }
 
 impl<'a> Run<'a> {
@@ -152,7 +177,7 @@ impl<'a> Run<'a> {
         let settings = plan.settings.clone();
         let (http, arms) = Http::new(cx.context(), plan)?;
         let header = Header::new(plan.stage.clone(), plan.share_percent, settings.clone(), plan.watched());
-        let header = Header { shadow, ..header };
+        let header = Header { shadow, migrated: migrated(cx)?, ..header };
         let journal = Journal::start(cx.artifacts().path(), &header, cx.attempt())?;
         for line in report::start(&header) {
             cx.out.say(&line);
@@ -177,6 +202,8 @@ impl<'a> Run<'a> {
             journal,
             progress: Progress::new(&settings),
             stop_file,
+            drawn: 0,
+            redraw_at_ms: 0,
             header,
         })
     }
@@ -200,9 +227,24 @@ impl<'a> Run<'a> {
             if self.judge.ticks() % SAVE_EVERY_TICKS == 1 {
                 self.save();
             }
+            self.show();
+        }
+    }
+
+    /// A view that is redrawn on a terminal, a line now and then elsewhere.
+    fn show(&mut self) {
+        if !self.cx.out.is_terminal() {
             for line in self.progress.lines(&self.judge, &self.header.settings) {
                 self.cx.out.say(&line);
             }
+            return;
+        }
+        let now_ms = self.judge.watched_ms();
+        if now_ms >= self.redraw_at_ms {
+            self.redraw_at_ms = now_ms + REDRAW_MS;
+            let view = live::view(&self.header, &self.judge.standing().services, now_ms);
+            self.cx.out.redraw(self.drawn, &view);
+            self.drawn = view.len();
         }
     }
 
@@ -212,6 +254,8 @@ impl<'a> Run<'a> {
         tick.arms.extend(arms);
         for mut trouble in troubles {
             let Trouble { service, arm, .. } = &trouble;
+            // A line that is said moves the view: the next one is drawn below.
+            self.drawn = 0;
             let whom = format!("{service}, {}", arm.as_str());
             trouble.what =
                 trouble.what.map(|what| self.cx.out.clean(&what).chars().take(LONGEST_CHARS).collect());

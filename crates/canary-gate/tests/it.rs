@@ -299,8 +299,40 @@ fn when_both_fail_nobody_is_blamed() {
     let (sandbox, ran, artifact) = compare(&canary.url(), Some(&baseline.url()), &["--hold-max", "300ms"]);
     let body = expect(&ran, &artifact, 11, Reason::CommonMode, GateVerdict::Hold);
     assert!(body.watched_ms >= 1_800, "{}", body.watched_ms);
-    assert!(artifact.hints[0].contains("migrated"), "{:?}", artifact.hints);
+    assert!(!artifact.message.contains("migrated"), "there was none: {}", artifact.message);
     assert_eq!(sandbox.outputs()["verdict"], "hold");
+}
+
+#[test]
+fn after_a_migration_of_this_deploy_a_common_failure_names_it_first() {
+    let (canary, baseline) = (Service::start(down), Service::start(down));
+    let applied = json!({"version": "20260201000000", "description": "discounts", "checksum": "ab"});
+    let database =
+        |applied: Value| json!({"database": "shop", "before": [], "applied": applied, "pending": []});
+    let id = "1763712000-abc1234";
+    let moved = json!({"stage": "canary", "action": "shift", "driver": "command", "withdrawn": false, "dry_run": false, "services": []});
+    for (applied, message) in [
+        (
+            json!([applied]),
+            "this deploy migrated shop to 20260201000000, so look there first: app: canary and",
+        ),
+        (json!([]), "app: canary and baseline fail together: "),
+    ] {
+        let migration = json!({"phase": "pre", "dry_run": false, "databases": [database(applied)]});
+        let sandbox = Sandbox::new();
+        sandbox.write(".deploy-kit/artifacts/rollout-canary.json", rollout("shifted", "success", &moved));
+        let artifact = kit_testing::artifact("migration", id, Reason::Migrated, 1, migration);
+        let mut artifact = artifact;
+        artifact["app"] = json!("app");
+        sandbox.put_artifact("migration", &artifact);
+        let args = ["--canary-url", &canary.url(), "--baseline-url", &baseline.url(), "--hold-max", "300ms"];
+        let args: Vec<&str> = args.into_iter().chain(["--deployment-id", id]).collect();
+        let ran = gate(&sandbox, &args);
+        let artifact = sandbox.artifact::<Gate>("gate-canary");
+        expect(&ran, &artifact, 11, Reason::CommonMode, GateVerdict::Hold);
+        assert!(artifact.message.starts_with(message), "{}", artifact.message);
+        replays(&sandbox, &artifact);
+    }
 }
 
 #[test]

@@ -152,7 +152,7 @@ pub const PIPELINE: &[PipelineStep] = &[
         program: "canary-gate",
         command: None,
         needs: &["rollout"],
-        reads: &[Kind::Deployment, Kind::Rollout],
+        reads: &[Kind::Deployment, Kind::Migration, Kind::Rollout],
         writes: Kind::Gate,
         qualifier: None,
         repeat: Repeat::PerStage,

@@ -2,7 +2,7 @@
 
 use crate::text::sanitise_whole;
 use crate::{Level, Redactor, WorkflowCommand, sanitise};
-use std::io::Write;
+use std::io::{IsTerminal as _, Write};
 use std::sync::{Arc, Mutex};
 
 /// Prints for people on stderr and for programs on stdout.
@@ -18,6 +18,8 @@ struct Inner {
     stderr: Mutex<Box<dyn Write + Send>>,
     redactor: Redactor,
     commands: bool,
+    /// Whoever reads it sees what is drawn over what was there.
+    is_terminal: bool,
 }
 
 /// What a captured [`Out`] printed.
@@ -62,14 +64,20 @@ impl Out {
     /// Prints to the process's own streams. `commands` says whether a runner listens that obeys
     /// workflow commands.
     pub fn process(redactor: Redactor, commands: bool) -> Self {
-        Self::new(Box::new(std::io::stdout()), Box::new(std::io::stderr()), redactor, commands)
+        let is_terminal = !commands && std::io::stderr().is_terminal();
+        Self::new(Box::new(std::io::stdout()), Box::new(std::io::stderr()), redactor, commands, is_terminal)
     }
 
     /// Keeps everything in memory, as if inside GitHub Actions; for tests.
     pub fn captured(redactor: Redactor) -> (Self, Captured) {
         let captured = Captured::default();
-        let out =
-            Self::new(Box::new(captured.stdout.clone()), Box::new(captured.stderr.clone()), redactor, true);
+        let out = Self::new(
+            Box::new(captured.stdout.clone()),
+            Box::new(captured.stderr.clone()),
+            redactor,
+            true,
+            false,
+        );
         (out, captured)
     }
 
@@ -78,14 +86,34 @@ impl Out {
         stderr: Box<dyn Write + Send>,
         redactor: Redactor,
         commands: bool,
+        is_terminal: bool,
     ) -> Self {
-        Self(Arc::new(Inner { stdout: Mutex::new(stdout), stderr: Mutex::new(stderr), redactor, commands }))
+        let (stdout, stderr) = (Mutex::new(stdout), Mutex::new(stderr));
+        Self(Arc::new(Inner { stdout, stderr, redactor, commands, is_terminal }))
     }
 
     /// Says something to people. Several lines stay several lines.
     pub fn say(&self, text: &str) {
         for line in text.lines() {
             self.line(&self.0.stderr, "", line);
+        }
+    }
+
+    /// True if a person watches on a terminal, so that a view can be [redrawn](Self::redraw).
+    pub fn is_terminal(&self) -> bool {
+        self.0.is_terminal
+    }
+
+    /// Draws a view over the one before, which had so many lines; for terminals. Each line must fit into
+    /// one row, which is 100 characters here.
+    pub fn redraw(&self, lines_before: usize, view: &[String]) {
+        if lines_before > 0 {
+            // Up, and clear to the end of the screen: ECMA-48, CPL and ED.
+            write_raw(&self.0.stderr, &format!("\u{1b}[{lines_before}F\u{1b}[J"));
+        }
+        for line in view {
+            let line: String = self.clean(line).chars().take(100).collect();
+            write_line(&self.0.stderr, &line);
         }
     }
 
@@ -141,9 +169,13 @@ impl Out {
 }
 
 fn write_line(stream: &Mutex<Box<dyn Write + Send>>, line: &str) {
+    write_raw(stream, &format!("{line}\n"));
+}
+
+fn write_raw(stream: &Mutex<Box<dyn Write + Send>>, text: &str) {
     if let Ok(mut stream) = stream.lock() {
         // Nobody may be listening any more; the artifact still tells what happened.
-        let _ = stream.write_all(format!("{line}\n").as_bytes());
+        let _ = stream.write_all(text.as_bytes());
         let _ = stream.flush();
     }
 }

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How badly a service behaves.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
@@ -15,13 +15,17 @@ pub(crate) struct Faults {
     /// Share of the requests to each route that is answered with 500, in whole percent
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=100))]
     pub(crate) fail_percent: u8,
-    /// Delay of every answer, in milliseconds
+    /// Delay of answers, in milliseconds
     #[arg(long, default_value_t = 0)]
     pub(crate) slow_ms: u64,
+    /// How long after the start answers are slow, in milliseconds; without this, always
+    #[arg(long, requires = "slow_ms")]
+    pub(crate) slow_for_ms: Option<u64>,
 }
 
 struct Injector {
     faults: Faults,
+    began: Instant,
     /// Each route counts for itself: requests to two routes in turn must not put all failures on one of them.
     seen: AtomicU64,
 }
@@ -31,12 +35,16 @@ pub(crate) fn inject<S: Clone + Send + Sync + 'static>(
     faults: Faults,
     route: MethodRouter<S>,
 ) -> MethodRouter<S> {
-    let injector = Arc::new(Injector { faults, seen: AtomicU64::new(0) });
+    let injector = Arc::new(Injector { faults, began: Instant::now(), seen: AtomicU64::new(0) });
     route.route_layer(from_fn_with_state(injector, misbehave))
 }
 
 async fn misbehave(State(injector): State<Arc<Injector>>, request: Request, next: Next) -> Response {
-    if injector.faults.slow_ms > 0 {
+    let is_cold = injector
+        .faults
+        .slow_for_ms
+        .is_none_or(|limit_ms| injector.began.elapsed() < Duration::from_millis(limit_ms));
+    if injector.faults.slow_ms > 0 && is_cold {
         tokio::time::sleep(Duration::from_millis(injector.faults.slow_ms)).await;
     }
     let index = injector.seen.fetch_add(1, Ordering::Relaxed);

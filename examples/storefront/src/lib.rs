@@ -15,6 +15,7 @@ mod error;
 mod faults;
 mod files;
 mod http;
+mod metrics;
 pub mod router;
 mod serve;
 pub mod service;

@@ -1,10 +1,12 @@
-//! The two HTTP services. Both answer `/health`; each has its own business routes.
+//! The two HTTP services. Both answer `/health` and `/metrics`; each has its own business routes.
 
 use crate::error::{Context, Result, exit};
 use crate::faults::{Faults, inject};
+use crate::metrics::{self, Metrics};
 use crate::{database, serve};
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -14,6 +16,7 @@ use sqlx::SqlitePool;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// How many products one answer lists.
 const PAGE: i64 = 20;
@@ -91,7 +94,9 @@ fn routes(app: App, faults: Faults) -> Router {
             .route("/orders", inject(faults, post(place_order)))
             .route("/orders/summary", inject(faults, get(summary))),
     };
-    routes.with_state(app)
+    let metrics = Arc::new(Metrics::new(app.service.name(), &app.version));
+    let shown = get(metrics::show).with_state(Arc::clone(&metrics));
+    routes.layer(from_fn_with_state(metrics, metrics::count)).route("/metrics", shown).with_state(app)
 }
 
 async fn health(State(app): State<App>) -> Response {

@@ -72,14 +72,29 @@ pub struct Judge {
     pending: u64,
     path_open: bool,
     certifies: bool,
+    /// Points of the path of the evidence that were drawn.
+    marks: u64,
 }
+
+/// Points of the path of the evidence in a stage of the planned length.
+const MARKS: u64 = 30;
 
 impl Judge {
     /// A judge that has seen nothing yet.
     pub fn new(settings: Settings, services: &[Watched]) -> Self {
         let own: Vec<Settings> = services.iter().map(|watched| settings.of(&watched.service)).collect();
         let services = services.iter().zip(&own).map(|(watched, own)| Service::new(watched, own)).collect();
-        Self { settings, services, own, now_ms: 0, ticks: 0, pending: 0, path_open: false, certifies: true }
+        Self {
+            settings,
+            services,
+            own,
+            now_ms: 0,
+            ticks: 0,
+            pending: 0,
+            path_open: false,
+            certifies: true,
+            marks: 0,
+        }
     }
 
     /// The same judge, but a promotion does not say what would have been seen, which takes long to work
@@ -105,7 +120,9 @@ impl Judge {
                 service.absorb(arm, self.now_ms, own);
             }
         }
-        if self.evaluate(false) {
+        let breached = self.evaluate(false);
+        self.mark();
+        if breached {
             return Some(self.decide(Moment::Early));
         }
         if !self.services.is_empty()
@@ -125,6 +142,15 @@ impl Judge {
     pub fn note_trouble(&mut self, service: &Name, arm: Arm, what: Option<&str>) {
         if let Some(service) = self.services.iter_mut().find(|known| known.name == *service) {
             service.note_trouble(arm, what);
+        }
+    }
+
+    /// Keeps the evidence of the moment, if it is time to.
+    fn mark(&mut self) {
+        let due = self.now_ms.saturating_mul(MARKS) / self.settings.planned_ms.max(1);
+        if due >= self.marks && due <= MARKS {
+            self.marks = due + 1;
+            self.services.iter_mut().for_each(|service| service.mark(self.now_ms));
         }
     }
 

@@ -65,6 +65,8 @@ pub(crate) struct Service {
     pub(crate) evidence: Option<Evidence>,
     /// What of an arm could not be read from its source, and still cannot.
     pub(crate) trouble: BTreeMap<Arm, String>,
+    /// The evidence at some moments.
+    pub(crate) path: Vec<(u64, f64)>,
     suspicion: Option<Suspicion>,
 }
 
@@ -79,7 +81,16 @@ impl Service {
             breach: None,
             evidence: rules.map(|rules| Evidence::new(rules, settings, watched.baseline)),
             trouble: BTreeMap::new(),
+            path: Vec::new(),
             suspicion: None,
+        }
+    }
+
+    pub(crate) fn mark(&mut self, now_ms: u64) {
+        let live = self.live_baseline().is_some();
+        if let Some(evidence) = &self.evidence {
+            let value = evidence.value(live);
+            self.path.push((now_ms, value));
         }
     }
 

@@ -6,7 +6,7 @@ use super::evidence::{Evidence, Proof};
 use super::service::{Breach, Service};
 use super::settings::Settings;
 use kit_contract::Reason;
-use kit_contract::body::{Certificate, GateVerdict, ServiceVerdict};
+use kit_contract::body::{Certificate, EvidencePoint, GateVerdict, ServiceVerdict};
 use kit_contract::config::Span;
 
 /// A canary that was last heard of so many intervals before the end is not known to be healthy.
@@ -68,6 +68,7 @@ impl View<'_> {
                     .as_ref()
                     .map(|tests| to_six_digits(tests.value(live).min(MOST_EVIDENCE))),
             },
+            evidence_path: service.path.iter().map(point).collect(),
         }
     }
 
@@ -331,6 +332,10 @@ pub(crate) fn percent(rate: f64) -> String {
 
 /// More is as good as infinite, and JSON has no infinity.
 const MOST_EVIDENCE: f64 = 1e30;
+
+fn point((t_ms, evidence): &(u64, f64)) -> EvidencePoint {
+    EvidencePoint { t_ms: *t_ms, evidence: to_six_digits(evidence.min(MOST_EVIDENCE)) }
+}
 
 fn to_six_digits(value: f64) -> f64 {
     format!("{value:.5e}").parse().unwrap_or(value)

@@ -81,6 +81,18 @@ pub struct ServiceVerdict {
     pub baseline: Option<ArmCounts>,
     /// What the verdict can claim.
     pub certificate: Certificate,
+    /// The evidence against the canary at moments that are evenly spread over the stage.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evidence_path: Vec<EvidencePoint>,
+}
+
+/// The evidence at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct EvidencePoint {
+    /// The moment, in ms since the stage began.
+    pub t_ms: u64,
+    /// 1 at the start, proof at `1 / alpha`.
+    pub evidence: f64,
 }
 
 /// The verdict on one stage.

@@ -16,9 +16,10 @@ const DEBIAN: &[Row] = &[
     Row { package: "nodejs", probe: &["node", "--version"] },
     Row { package: "npm", probe: &["npm", "--version"] },
     Row { package: "python3-venv", probe: &["python3", "-m", "ensurepip", "--version"] },
-    // The router of examples/azora, and how its driver asks it.
-    Row { package: "haproxy", probe: &["haproxy", "-v"] },
+    // The router of examples/azora, how its driver asks it, and what the gate's counts come from.
+    Row { package: "haproxy", probe: &["/usr/sbin/haproxy", "-v"] },
     Row { package: "socat", probe: &["socat", "-V"] },
+    Row { package: "prometheus", probe: &["prometheus", "--version"] },
     // Server, client and contributed extensions of Debian's version.
     Row { package: "postgresql", probe: &["sh", "-c", "ls /usr/lib/postgresql/*/bin/initdb"] },
 ];

@@ -67,7 +67,7 @@ pub(super) async fn start(args: Start) -> Result<()> {
         return Err(Error::new(message));
     }
     let version = args.version.to_string();
-    let arguments: Vec<OsString> = vec![
+    let mut arguments: Vec<OsString> = vec![
         "--database".into(),
         args.database.into(),
         "--app-version".into(),
@@ -77,6 +77,9 @@ pub(super) async fn start(args: Start) -> Result<()> {
         "--slow-ms".into(),
         args.faults.slow_ms.to_string().into(),
     ];
+    if let Some(slow_for_ms) = args.faults.slow_for_ms {
+        arguments.extend(["--slow-for-ms".into(), slow_for_ms.to_string().into()]);
+    }
     let process = launch(name, &program_of(args.service), &version, &arguments, &args.processes).await?;
     let backend = Some(Backend { url: process.url.clone(), version: Some(version) });
     let patch = match route.and_then(|route| route.stable.as_ref()) {

@@ -1,6 +1,14 @@
 //! Services that others count: programs, files and servers that are real, on loopback; short stages.
 #![allow(clippy::disallowed_methods, reason = "a test prepares files, and a counter follows the time")]
-#![allow(clippy::unwrap_used, reason = "what goes wrong here is a failed test, and must say so loudly")]
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "what goes wrong here is a failed test, and must say so loudly"
+)]
+
+mod haproxy;
+mod prometheus;
+mod shop;
 
 use axum::extract::{Path, State};
 use axum::routing::get;
