@@ -6,6 +6,8 @@
     reason = "a test prepares files, damages them, and kills what it started"
 )]
 
+#[path = "it/mariadb.rs"]
+mod mariadb;
 #[path = "it/postgres.rs"]
 mod postgres;
 

@@ -248,11 +248,13 @@ impl DatabaseError {
         match self {
             Self::Url { .. } => vec![
                 "a SQLite database is sqlite:<path>, for example sqlite:/srv/shop/shop.db",
-                "a PostgreSQL database is postgres://<user>:<password>@<host>/<database>",
+                "a PostgreSQL database is postgres://<user>:<password>@<host>/<database>, a MariaDB or MySQL one \
+                 mariadb://… or mysql://…",
             ],
             Self::Tool { .. } => vec![
-                "install the client of the server's version: `apt-get install postgresql-client-<version>` on \
-                 Debian, or name its folder with `tools` in [[databases]]",
+                "install the client of the server's version (on Debian `apt-get install \
+                 postgresql-client-<version>` or `mariadb-client`), or name its folder with `tools` in \
+                 [[databases]]",
             ],
             Self::Unavailable { .. } => vec![
                 "give a scratch server that has what is missing (scratch_url in [[databases]]), or ask for less \

@@ -4,19 +4,23 @@
 //! one, swapped, and migrated. What a dump holds and what came back from it are both described by an
 //! [`Inspection`]; [`compare`] is the pure function that says how the two differ.
 //!
-//! Built in: SQLite and PostgreSQL. MariaDB/MySQL has its place in [`open()`] and in the trait.
+//! Built in: SQLite, PostgreSQL, MariaDB and MySQL.
 #![warn(missing_docs)]
 
 mod database;
+mod decode;
 mod error;
 pub mod gunzip;
 mod inspection;
 mod migration;
+mod mysql;
 mod open;
 pub mod pieces;
 mod postgres;
 mod rows;
+mod schema_file;
 mod sqlite;
+mod throwaway;
 
 pub use database::{Beside, Database, Dump, DumpReport, SchemaScript, Scratch, ServerInfo, Swapped};
 pub use error::{DatabaseError, EngineError};

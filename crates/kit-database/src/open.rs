@@ -1,25 +1,26 @@
 //! From a URL to a database.
 
+use crate::mysql::MysqlDatabase;
 use crate::postgres::PostgresDatabase;
 use crate::sqlite::SqliteDatabase;
 use crate::{Database, DatabaseError};
 use kit_core::{Context, Secret};
 use std::path::PathBuf;
 
-/// Schemes that are known, and whether this version can use them.
+/// Schemes that are known.
 const SCHEMES: &[(&str, Kind)] = &[
     ("sqlite", Kind::Sqlite),
     ("postgres", Kind::Postgres),
     ("postgresql", Kind::Postgres),
-    ("mysql", Kind::NotYet),
-    ("mariadb", Kind::NotYet),
+    ("mysql", Kind::Mysql),
+    ("mariadb", Kind::Mysql),
 ];
 
 #[derive(Clone, Copy)]
 enum Kind {
     Sqlite,
     Postgres,
-    NotYet,
+    Mysql,
 }
 
 /// Where restores are tried.
@@ -57,6 +58,7 @@ pub async fn open(url: &Secret, input: &str, cx: &Context) -> Result<Box<dyn Dat
             Ok(Box::new(database))
         }
         Parsed::Postgres(database) => Ok(Box::new(database)),
+        Parsed::Mysql(database) => Ok(Box::new(database)),
     }
 }
 
@@ -73,12 +75,14 @@ pub async fn open_for_restore(
     match parse(url, input, options, cx)? {
         Parsed::Sqlite(database) => Ok(Box::new(database)),
         Parsed::Postgres(database) => Ok(Box::new(database)),
+        Parsed::Mysql(database) => Ok(Box::new(database)),
     }
 }
 
 enum Parsed {
     Sqlite(SqliteDatabase),
     Postgres(PostgresDatabase),
+    Mysql(MysqlDatabase),
 }
 
 fn parse(url: &Secret, input: &str, options: OpenOptions, cx: &Context) -> Result<Parsed, DatabaseError> {
@@ -94,9 +98,9 @@ fn parse(url: &Secret, input: &str, options: OpenOptions, cx: &Context) -> Resul
             cx.redactor.learn_url(text);
             PostgresDatabase::parse(text, options, cx).map(Parsed::Postgres).map_err(refuse)
         }
-        Some((name, Kind::NotYet)) => {
+        Some((_, Kind::Mysql)) => {
             cx.redactor.learn_url(text);
-            Err(refuse(format!("has the scheme {name}, which is not built into this version yet")))
+            MysqlDatabase::parse(text, options, cx).map(Parsed::Mysql).map_err(refuse)
         }
         None => Err(refuse(format!("has an unknown scheme{}; known are {}", nearest(&scheme), known()))),
     }
@@ -138,7 +142,7 @@ mod tests {
             ("sqlit:///hunter2", "has an unknown scheme, perhaps sqlite was meant; known are"),
             ("postgress://u:hunter2@db/x", "perhaps postgres was meant"),
             ("postgres://u:hunter2@db/x?hunter2", "has a parameter that is not known"),
-            ("MySQL://u:hunter2@db/x", "has the scheme mysql, which is not built into this version yet"),
+            ("MySQL://u:hunter2@db", "names no database: mariadb://<user>@<host>/<database>"),
             ("sqlite:", "names no file"),
             ("sqlite://", "names no file"),
             ("sqlite::memory:", "names a database in memory"),

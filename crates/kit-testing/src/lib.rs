@@ -7,7 +7,7 @@
 //! - [`FakeRouter`] moves traffic, or fails to, behind the program `fake-router`;
 //! - [`s3::Server`] is a real S3 server, and [`s3::Proxy`] stands before it and does what networks do;
 //! - [`http::Server`] answers what the test scripted and fails the test on anything else;
-//! - [`postgres::Server`] is a real database server, on a port of its own.
+//! - [`postgres::Server`] and [`mariadb::Server`] are real database servers, on ports of their own.
 //!
 //! The binary `rehearse` is a step whose every way to end can be chosen; `tests/frame` proves the frame
 //! with it.
@@ -28,6 +28,7 @@ mod database;
 mod disk;
 pub mod git;
 pub mod http;
+pub mod mariadb;
 pub mod postgres;
 mod process;
 mod programs;

@@ -71,11 +71,14 @@ pub struct Extension {
     pub version: String,
 }
 
-/// What a server must have for a backup to be restored there. Known for PostgreSQL.
+/// What a server must have for a backup to be restored there. Known for PostgreSQL, MariaDB and MySQL.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RestoreNeeds {
     /// Major version of the server that was backed up.
     pub server_major: u32,
+    /// Product and first two numbers of the version, `MariaDB 10.11`, where the major version does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub series: Option<String>,
     /// Encoding of the database.
     pub encoding: String,
     /// Its collation.

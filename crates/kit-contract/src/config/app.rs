@@ -123,7 +123,8 @@ pub enum ScratchKind {
 pub struct Database {
     /// Its name.
     pub name: Name,
-    /// Where its connection URL is found. The scheme chooses the engine: `sqlite:`, `postgres:`.
+    /// Where its connection URL is found. The scheme chooses the engine: `sqlite:`, `postgres:`,
+    /// `mariadb:`, `mysql:`.
     pub url: SecretRef,
     /// Where the restore of its backups is tried.
     #[serde(default)]
@@ -131,7 +132,7 @@ pub struct Database {
     /// Where the URL of a server is found on which restores are tried; wins over `scratch`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scratch_url: Option<SecretRef>,
-    /// Folder of the engine's own programs (`pg_dump`, `psql`); absent: those that are installed.
+    /// Folder of the engine's own programs (`pg_dump`, `mariadb-dump`); absent: those that are installed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tools: Option<String>,
     /// Folder of its migrations, relative to `deploy.toml`. Absent: it has none.

@@ -50,7 +50,8 @@ impl Address {
     /// Parses the whole URL. The error is a fragment about it that never repeats any of its values.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let url = Url::parse(text).map_err(|error| format!("cannot be read ({error})"))?;
-        let decode = |text: &str| decode(text).ok_or_else(|| "is not UTF-8 once decoded".to_owned());
+        let decode =
+            |text: &str| crate::decode::percent(text).ok_or_else(|| "is not UTF-8 once decoded".to_owned());
         let mut address = Self {
             host: decode(url.host_str().unwrap_or_default())?.trim_matches(['[', ']']).to_owned(),
             port: url.port().unwrap_or(PORT),
@@ -197,27 +198,6 @@ fn ssl_mode(text: &str) -> Option<PgSslMode> {
         "verify-full" => PgSslMode::VerifyFull,
         _ => return None,
     })
-}
-
-/// Percent-decodes; `None` if the result is no UTF-8.
-fn decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let escaped = (*first == b'%').then(|| after.get(..2)).flatten();
-        let byte = escaped.and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
-        match byte {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = after.get(2..).unwrap_or_default();
-            }
-            None => {
-                bytes.push(*first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]

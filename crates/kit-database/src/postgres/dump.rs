@@ -5,19 +5,18 @@ use super::connect::{self, Doing, Session};
 use super::header;
 use super::ident::Qualified;
 use super::inspect::{self, Names};
-use super::scan::{Content, Keep, Scanner};
+use super::scan::{Content, Scanner};
 use super::{PostgresDatabase, said_last};
-use crate::{DatabaseError, Dump, DumpReport, EngineError, SchemaScript, TableState};
+use crate::schema_file::SchemaFile;
+use crate::{DatabaseError, Dump, DumpReport, EngineError, TableState};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use kit_contract::Sha256;
 use kit_contract::body::BackupDetails;
 use kit_core::Context;
-use kit_core::fs::FsError;
 use kit_exec::{Command, ExecError, Running};
 use sqlx::postgres::PgConnection;
 use std::collections::BTreeMap;
-use std::io::{BufWriter, Write as _};
 use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll, ready};
@@ -217,38 +216,6 @@ fn balance(
     match stranger {
         Some(table) => Err(format!("it has rows of table {table}, which the server did not count")),
         None => Ok(states),
-    }
-}
-
-/// Keeps the schema in a file.
-struct SchemaFile {
-    file: BufWriter<std::fs::File>,
-    failed: Option<std::io::Error>,
-}
-
-impl SchemaFile {
-    fn new(scratch: &Path) -> Result<Self, DatabaseError> {
-        kit_core::fs::create_folder(scratch)?;
-        let named = |source| FsError { action: "make a file in", path: scratch.to_owned(), source };
-        let file = tempfile::tempfile_in(scratch).map_err(named)?;
-        Ok(Self { file: BufWriter::new(file), failed: None })
-    }
-
-    fn finish(self) -> Result<SchemaScript, DatabaseError> {
-        let written = match self.failed {
-            Some(error) => Err(error),
-            None => self.file.into_inner().map_err(std::io::IntoInnerError::into_error),
-        };
-        let named = |source| FsError { action: "write to", path: "the scratch folder".into(), source };
-        Ok(SchemaScript(written.map_err(named)?))
-    }
-}
-
-impl Keep for SchemaFile {
-    fn keep(&mut self, bytes: &[u8]) {
-        if self.failed.is_none() {
-            self.failed = self.file.write_all(bytes).err();
-        }
     }
 }
 

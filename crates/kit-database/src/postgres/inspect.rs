@@ -241,6 +241,7 @@ pub(super) async fn needs(connection: &mut PgConnection) -> Result<RestoreNeeds,
     };
     Ok(RestoreNeeds {
         server_major: number / 10_000,
+        series: None,
         encoding,
         collate,
         ctype,

@@ -4,8 +4,9 @@
 use super::address::Address;
 use super::clients::Clients;
 use super::connect::Doing;
-use super::scan::{Keep, Scanner};
+use super::scan::Scanner;
 use crate::pieces::{Piece, Pieces};
+use crate::schema_file::Nowhere;
 use crate::{DatabaseError, EngineError};
 use kit_core::Context;
 use kit_exec::{Command, ExecError, Status, Stdin, Stdout};
@@ -56,12 +57,6 @@ pub(super) async fn run(
 enum Poured {
     Read(std::io::Error),
     Incomplete(String),
-}
-
-struct Nowhere;
-
-impl Keep for Nowhere {
-    fn keep(&mut self, _: &[u8]) {}
 }
 
 async fn pour(reader: &mut (dyn AsyncRead + Send + Unpin), to: Sender<Piece>) -> Result<(), Poured> {

@@ -9,16 +9,12 @@
 
 use super::ident::Qualified;
 use crate::rows::{Partial, RowDigest};
+use crate::schema_file::Keep;
 use memchr::memchr;
 use std::collections::BTreeMap;
 
 const TRAILER: &[u8] = b"-- PostgreSQL database dump complete";
 const END_OF_ROWS: &[u8] = b"\\.";
-/// Takes what is not rows: the schema.
-pub(super) trait Keep: Send {
-    /// The next bytes of it.
-    fn keep(&mut self, bytes: &[u8]);
-}
 
 /// What a dump holds, as far as it was read.
 #[derive(Debug, Default)]

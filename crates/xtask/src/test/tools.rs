@@ -22,6 +22,8 @@ const DEBIAN: &[Row] = &[
     Row { package: "prometheus", probe: &["prometheus", "--version"] },
     // Server, client and contributed extensions of Debian's version.
     Row { package: "postgresql", probe: &["sh", "-c", "ls /usr/lib/postgresql/*/bin/initdb"] },
+    // Server and client, which its package brings along.
+    Row { package: "mariadb-server", probe: &["sh", "-c", "mariadbd --version && mariadb-dump --version"] },
 ];
 
 const RUSTUP: &[Row] = &[

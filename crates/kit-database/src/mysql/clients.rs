@@ -1,0 +1,168 @@
+//! Which `mariadb-dump` and `mariadb`, or `mysqldump` and `mysql`. Choosing is pure.
+//!
+//! The rule: of the server's own product if they are there. MariaDB's dump a MySQL server and the other way
+//! round only up to a point (each asks the server for what the other does not have), so they are refused. A
+//! client of another version of the same product talks to every server; what its dump is worth is shown by
+//! the restore.
+
+use crate::DatabaseError;
+use kit_core::Context;
+use kit_exec::{Command, EnvPolicy, Stdout};
+use std::path::{Path, PathBuf};
+
+/// Whose server or program it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Product {
+    MariaDb,
+    Mysql,
+}
+
+impl Product {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::MariaDb => "MariaDB",
+            Self::Mysql => "MySQL",
+        }
+    }
+
+    /// Of the text in which a server or a program tells its version.
+    pub(super) fn of(text: &str) -> Self {
+        if text.contains("MariaDB") { Self::MariaDb } else { Self::Mysql }
+    }
+
+    /// What its programs are called, newest name first.
+    const fn programs(self, what: &str) -> &'static [&'static str] {
+        match (self, what.as_bytes()) {
+            (Self::MariaDb, b"dump") => &["mariadb-dump", "mysqldump"],
+            (Self::MariaDb, b"server") => &["mariadbd", "mysqld"],
+            (Self::MariaDb, b"install") => &["mariadb-install-db", "mysql_install_db"],
+            (Self::MariaDb, _) => &["mariadb", "mysql"],
+            (Self::Mysql, b"dump") => &["mysqldump"],
+            (Self::Mysql, b"server") => &["mysqld"],
+            (Self::Mysql, _) => &["mysql"],
+        }
+    }
+}
+
+/// Client programs of one version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Clients {
+    dump: PathBuf,
+    client: PathBuf,
+    pub(super) product: Product,
+    /// As the dump program says itself: `10.11.19-MariaDB`.
+    pub(super) version: String,
+}
+
+impl Clients {
+    /// One of them: `dump`, or else the client.
+    pub(super) fn program(&self, what: &str) -> String {
+        let path = if what == "dump" { &self.dump } else { &self.client };
+        path.display().to_string()
+    }
+
+    #[cfg(test)]
+    pub(super) fn for_test(product: Product) -> Self {
+        Self { dump: "/dump".into(), client: "/client".into(), product, version: String::new() }
+    }
+}
+
+/// Folders of servers, which are not on everybody's `PATH`.
+const SERVER_FOLDERS: &[&str] = &["/usr/sbin", "/usr/libexec", "/usr/local/sbin", "/opt/homebrew/bin"];
+
+/// A program by any of its names: in the folder that was given, or on `PATH` and where servers lie.
+pub(super) fn program(cx: &Context, given: Option<&Path>, product: Product, what: &str) -> Option<PathBuf> {
+    let in_folder = |folder: &Path, name: &str| Some(folder.join(name)).filter(|file| file.is_file());
+    product.programs(what).iter().find_map(|name| match given {
+        Some(folder) => in_folder(folder, name),
+        None => kit_exec::which(&cx.env, name)
+            .or_else(|| SERVER_FOLDERS.iter().find_map(|folder| in_folder(Path::new(folder), name))),
+    })
+}
+
+/// The client programs for a server of this product.
+pub(super) async fn find(
+    cx: &Context,
+    given: Option<&Path>,
+    product: Product,
+) -> Result<Clients, DatabaseError> {
+    let (Some(dump), Some(client)) =
+        (program(cx, given, product, "dump"), program(cx, given, product, "client"))
+    else {
+        return Err(DatabaseError::Tool {
+            problem: format!(
+                "the server is {}, and its client programs ({}, {}) are not here",
+                product.name(),
+                product.programs("dump").join(" or "),
+                product.programs("client").join(" or ")
+            ),
+        });
+    };
+    let asked = Command::new(dump.display().to_string())
+        .arg("--version")
+        .inherit_env(EnvPolicy::Minimal)
+        .stdout(Stdout::Capture { limit_bytes: 4096 })
+        .quiet_stderr()
+        .run(cx)
+        .await?;
+    let said = asked.text();
+    if Product::of(&said) != product {
+        return Err(DatabaseError::Tool {
+            problem: format!(
+                "the server is {}, and {} is that of {}, which cannot dump all of it",
+                product.name(),
+                dump.display(),
+                Product::of(&said).name()
+            ),
+        });
+    }
+    Ok(Clients { dump, client, product, version: version(&said) })
+}
+
+/// `mariadb-dump  Ver 10.19 Distrib 10.11.19-MariaDB, for debian-linux-gnu (x86_64)`,
+/// `mariadb-dump from 11.4.2-MariaDB, client 10.19 for Linux (x86_64)`,
+/// `mysqldump  Ver 8.0.36 for Linux on x86_64 (MySQL Community Server - GPL)`.
+fn version(said: &str) -> String {
+    let words: Vec<&str> = said.split_whitespace().collect();
+    let after = |word: &str| {
+        let at = words.iter().position(|known| *known == word)?;
+        words.get(at + 1).map(|version| version.trim_end_matches(',').to_owned())
+    };
+    after("Distrib").or_else(|| after("from")).or_else(|| after("Ver")).unwrap_or_default()
+}
+
+/// `10.11` of `10.11.19-MariaDB-0+deb12u1-log`: versions whose dumps and definitions read the same.
+pub(super) fn series(product: Product, version: &str) -> String {
+    let numbers: Vec<&str> = version.split(['.', '-']).take(2).collect();
+    format!("{} {}", product.name(), numbers.join("."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_as_programs_say_them() {
+        for (text, expected, product) in [
+            (
+                "mariadb-dump  Ver 10.19 Distrib 10.11.19-MariaDB, for debian-linux-gnu (x86_64)",
+                "10.11.19-MariaDB",
+                Product::MariaDb,
+            ),
+            (
+                "/usr/bin/mariadb-dump from 11.4.2-MariaDB, client 10.19 for Linux (x86_64)",
+                "11.4.2-MariaDB",
+                Product::MariaDb,
+            ),
+            (
+                "mysqldump  Ver 8.0.36 for Linux on x86_64 (MySQL Community Server - GPL)",
+                "8.0.36",
+                Product::Mysql,
+            ),
+        ] {
+            assert_eq!((version(text).as_str(), Product::of(text)), (expected, product), "{text}");
+        }
+        assert_eq!(series(Product::MariaDb, "10.11.19-MariaDB-0+deb12u1-log"), "MariaDB 10.11");
+        assert_eq!(series(Product::Mysql, "8.4.0"), "MySQL 8.4");
+    }
+}

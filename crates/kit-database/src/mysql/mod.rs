@@ -1,0 +1,182 @@
+//! MariaDB and MySQL: dumped by `mariadb-dump` or `mysqldump`, restored by `mariadb` or `mysql`, examined and
+//! migrated through sqlx.
+
+mod address;
+mod beside;
+mod clients;
+mod connect;
+mod dump;
+mod ident;
+mod inspect;
+mod migrate;
+mod quiet;
+mod restore;
+mod rights;
+mod scan;
+mod scratch;
+mod server;
+mod statements;
+mod swap;
+#[cfg(test)]
+mod tests;
+
+use crate::{
+    Beside, Database, DatabaseError, Depth, Dump, EngineError, Inspection, MigrationOutcome, MigrationSet,
+    MigrationStatus, OpenOptions, Scratch, ScratchPlace, ServerInfo, Swapped,
+};
+use address::Address;
+use async_trait::async_trait;
+use connect::{Doing, Session};
+use kit_contract::body::{Engine, RestoreNeeds, TableRows};
+use kit_core::Context;
+use kit_exec::ExecError;
+use quiet::Events;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::io::AsyncRead;
+
+/// A database of a MariaDB or MySQL server.
+#[derive(Clone, Debug)]
+pub(crate) struct MysqlDatabase {
+    address: Address,
+    /// As the scheme of the URL calls it.
+    product: &'static str,
+    scratch: ScratchPlace,
+    /// Folder of the programs; without this, those that are installed.
+    tools: Option<PathBuf>,
+}
+
+impl MysqlDatabase {
+    /// Parses the whole URL. The error is a fragment about it that never repeats it.
+    pub(crate) fn parse(url: &str, options: OpenOptions, cx: &Context) -> Result<Self, String> {
+        let address = Address::parse(url)?;
+        if let Some(password) = &address.password {
+            cx.redactor.learn(password.expose());
+        }
+        let product = if url.starts_with("mariadb") { "MariaDB" } else { "MySQL" };
+        Ok(Self { address, product, scratch: options.scratch, tools: options.tools })
+    }
+
+    fn display_name(&self) -> String {
+        format!("{} {}", self.product, self.address.place())
+    }
+
+    const fn reading<'a>(&self, database: &'a str) -> Doing<'a> {
+        Doing { action: "read", database, unfinished: "the database was examined" }
+    }
+}
+
+/// The last words of a program, on one line.
+fn said_last(error: &ExecError) -> EngineError {
+    let lines: Vec<&str> =
+        error.stderr_tail().iter().map(|line| line.trim()).filter(|line| !line.is_empty()).collect();
+    let last = lines.get(lines.len().saturating_sub(3)..).unwrap_or_default().join(" | ");
+    let text = if last.is_empty() { error.to_string() } else { format!("{error}: {last}") };
+    EngineError { text: text.into(), code: None }
+}
+
+#[async_trait]
+impl Database for MysqlDatabase {
+    fn engine(&self) -> Engine {
+        Engine::Mysql
+    }
+
+    fn display(&self) -> String {
+        self.display_name()
+    }
+
+    fn extension(&self) -> &'static str {
+        "sql"
+    }
+
+    async fn ping(&self, cx: &Context, limit: Duration) -> Result<ServerInfo, DatabaseError> {
+        let display = self.display();
+        let doing = Doing { action: "reach", ..self.reading(&display) };
+        let ask = async {
+            let mut connection = connect::open(&self.address, Session::Reading, cx, doing).await?;
+            let version = doing.run(cx, connect::server(&mut connection)).await;
+            connect::close(connection).await;
+            version
+        };
+        let answer = cx.clock.timeout(limit, ask).await.map_err(|elapsed| DatabaseError::NoAnswer {
+            database: self.display(),
+            limit_ms: elapsed.limit.as_millis(),
+        })?;
+        Ok(ServerInfo { version: answer?.version })
+    }
+
+    async fn inventory(&self, cx: &Context) -> Result<Vec<TableRows>, DatabaseError> {
+        let display = self.display();
+        let doing = self.reading(&display);
+        let mut connection = connect::open(&self.address, Session::Reading, cx, doing).await?;
+        let counted = doing.run(cx, inspect::inventory(&mut connection, &self.address.database)).await;
+        connect::close(connection).await;
+        counted
+    }
+
+    async fn inspect(&self, cx: &Context, depth: Depth) -> Result<Inspection, DatabaseError> {
+        let display = self.display();
+        let tools = self.tools.as_deref();
+        scratch::examine(&self.address, tools, Events::AsTheyAre, cx, depth, self.reading(&display)).await
+    }
+
+    async fn begin_dump(&self, cx: &Context, scratch: &Path) -> Result<Box<dyn Dump>, DatabaseError> {
+        Ok(Box::new(dump::begin(self, cx, scratch).await?))
+    }
+
+    async fn restore_scratch(
+        &self,
+        cx: &Context,
+        reader: &mut (dyn AsyncRead + Send + Unpin),
+        needs: Option<&RestoreNeeds>,
+        scratch: &Path,
+    ) -> Result<Box<dyn Scratch>, DatabaseError> {
+        scratch::restore(self, cx, reader, needs, scratch).await
+    }
+
+    async fn restore_beside(
+        &self,
+        cx: &Context,
+        reader: &mut (dyn AsyncRead + Send + Unpin),
+        needs: Option<&RestoreNeeds>,
+        id: &str,
+    ) -> Result<Beside, DatabaseError> {
+        beside::restore(self, cx, reader, needs, id).await
+    }
+
+    async fn inspect_beside(
+        &self,
+        cx: &Context,
+        beside: &Beside,
+        depth: Depth,
+    ) -> Result<Inspection, DatabaseError> {
+        let address = self.address.with_database(&beside.name);
+        let tools = self.tools.as_deref();
+        scratch::examine(&address, tools, Events::Asleep, cx, depth, self.reading(&beside.name)).await
+    }
+
+    async fn swap(&self, cx: &Context, beside: &Beside) -> Result<Swapped, DatabaseError> {
+        swap::swap(self, cx, beside).await
+    }
+
+    async fn discard(&self, cx: &Context, beside: &Beside) -> Result<(), DatabaseError> {
+        beside::discard(self, cx, beside).await
+    }
+
+    async fn migration_status(
+        &self,
+        cx: &Context,
+        set: &MigrationSet,
+    ) -> Result<MigrationStatus, DatabaseError> {
+        migrate::status(self, cx, set).await
+    }
+
+    async fn apply_migration(
+        &self,
+        cx: &Context,
+        set: &MigrationSet,
+        version: i64,
+    ) -> Result<MigrationOutcome, DatabaseError> {
+        migrate::apply(self, cx, set, version).await
+    }
+}
