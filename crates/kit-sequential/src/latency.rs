@@ -1,7 +1,6 @@
 //! Is the canary slower than the baseline, by more than a margin?
 
 use crate::mixture::Mixture;
-use crate::rate::ln_likelihood_ratio;
 
 /// Probabilities of "the canary is slower" that are looked for.
 const SLOWER: [f64; 4] = [0.56, 0.62, 0.7, 0.8];
@@ -48,50 +47,53 @@ impl Default for SignTest {
     }
 }
 
-/// An e-process on the numbers of requests above a threshold, for a heavier tail.
+/// An e-process on the numbers of requests above thresholds, for a heavier tail.
 ///
-/// If the threshold was fixed before the block (for example as a quantile of the baseline's past), the
+/// If a threshold was fixed before the block (for example as a quantile of the baseline's past), the
 /// numbers of slow requests of both arms are counts like those of failures, and the same ratio applies;
-/// see [`ln_likelihood_ratio`]. The canary's threshold is the baseline's times one plus the margin.
+/// see [`ln_likelihood_ratio`](crate::ln_likelihood_ratio). The canary's threshold is the baseline's times one
+/// plus the margin. The evidence is the average over all thresholds.
 #[derive(Clone, Debug)]
-pub struct TailTest(Mixture);
+pub struct TailTest(Vec<Mixture>);
 
 impl TailTest {
-    /// A test that has seen nothing.
-    pub fn new() -> Self {
-        Self(Mixture::new(&[1.0; EXCESS.len()]))
+    /// A test with so many thresholds that has seen nothing.
+    pub fn new(thresholds: usize) -> Self {
+        Self(vec![Mixture::new(&[1.0; EXCESS.len()]); thresholds])
     }
 
     /// Places prior mass on an effect that begins now; see [`Mixture::start`].
     pub fn start(&mut self, mass: f64) {
-        self.0.start(mass);
+        self.0.iter_mut().for_each(|mixture| mixture.start(mass));
     }
 
-    /// Takes a block: `slow` of `n` requests of the canary, and the same of the baseline.
+    /// Takes a block of `n` requests of the canary and `baseline_n` of the baseline: how many of each are
+    /// slow, per threshold.
     ///
     /// Slow requests come together: one pause, and all requests of that moment wait. If the block is worth
     /// only `worth` independent requests of the canary, the ratio is taken to the power of `worth / n`,
     /// which leaves an e-process by Jensen's inequality.
-    pub fn update(&mut self, slow: u64, n: u64, baseline_slow: u64, baseline_n: u64, worth: f64) {
-        if n == 0 || baseline_n == 0 || slow + baseline_slow == 0 {
+    pub fn update(&mut self, slow: &[(u64, u64)], n: u64, baseline_n: u64, worth: f64) {
+        if n == 0 || baseline_n == 0 {
             return;
         }
         let theta = n as f64 / (n + baseline_n) as f64;
-        let (x, m) = (slow as f64, (slow + baseline_slow) as f64);
         let power = (worth / n as f64).clamp(0.0, 1.0);
-        let terms = EXCESS.map(|psi| power * ln_likelihood_ratio(psi, theta, x, m));
-        self.0.update(|at| terms[at]);
+        // The logarithm of the ratio in `ln_likelihood_ratio`, the parts that are the same for all thresholds first.
+        let ln_cost = EXCESS.map(|psi| power * (theta * (psi - 1.0)).ln_1p());
+        let ln_effect = EXCESS.map(|psi| power * psi.ln());
+        for (mixture, (slow, baseline_slow)) in self.0.iter_mut().zip(slow) {
+            let both = slow + baseline_slow;
+            if both > 0 {
+                mixture.update(|at| *slow as f64 * ln_effect[at] - both as f64 * ln_cost[at]);
+            }
+        }
     }
 
     /// The evidence; 1 at the start.
     pub fn evidence(&self) -> f64 {
-        self.0.evidence()
-    }
-}
-
-impl Default for TailTest {
-    fn default() -> Self {
-        Self::new()
+        let sum: f64 = self.0.iter().map(Mixture::evidence).sum();
+        if self.0.is_empty() { 1.0 } else { sum / self.0.len() as f64 }
     }
 }
 
@@ -127,9 +129,9 @@ mod tests {
             let mut expectation = 0.0;
             for slow in 0..=n {
                 for baseline_slow in 0..=baseline_n {
-                    let mut test = TailTest::new();
+                    let mut test = TailTest::new(1);
                     test.start(1.0);
-                    test.update(slow, n, baseline_slow, baseline_n, worth);
+                    test.update(&[(slow, baseline_slow)], n, baseline_n, worth);
                     expectation += pmf(slow, n, p) * pmf(baseline_slow, baseline_n, p) * test.evidence();
                 }
             }
@@ -137,14 +139,28 @@ mod tests {
         }
     }
 
+    /// The parts that thresholds share are worked out once; the ratio is the same as that of failures.
+    #[test]
+    fn thresholds_are_averaged() {
+        let mut test = TailTest::new(2);
+        test.start(1.0);
+        test.update(&[(2, 5), (0, 3)], 5, 95, 5.0);
+        let one = |x: f64, m: f64| {
+            let ratios = EXCESS.map(|psi| crate::ln_likelihood_ratio(psi, 0.05, x, m).exp());
+            ratios.iter().sum::<f64>() / ratios.len() as f64
+        };
+        let expected = f64::midpoint(one(2.0, 7.0), one(0.0, 3.0));
+        assert!((test.evidence() / expected - 1.0).abs() < 1e-12);
+    }
+
     #[test]
     fn what_is_slower_is_found() {
-        let (mut signs, mut tail) = (SignTest::new(), TailTest::new());
+        let (mut signs, mut tail) = (SignTest::new(), TailTest::new(1));
         signs.start(1.0);
         tail.start(1.0);
         for _ in 0..20 {
             signs.update(4, 5);
-            tail.update(2, 5, 9, 95, 5.0);
+            tail.update(&[(2, 9)], 5, 95, 5.0);
         }
         assert!(signs.evidence() > 1e4 && tail.evidence() > 1e4, "{} {}", signs.evidence(), tail.evidence());
     }

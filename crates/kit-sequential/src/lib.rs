@@ -34,6 +34,7 @@
 
 mod binomial;
 mod boundary;
+mod causes;
 mod classical;
 mod combine;
 mod latency;

@@ -126,7 +126,7 @@ fn found(scene: &Scene, rate: f64, random: &mut Random) -> bool {
     let quiet = none(scene.requests, rate);
     let baseline_quiet = none(scene.baseline_requests, scene.baseline_rate);
     let mut at = random.geometric(1.0 - quiet * baseline_quiet);
-    let mut started = 0;
+    let (mut started, mut passed) = (0, 0);
     let mut looks = crate::rate::LOOKS_AT.iter().peekable();
     loop {
         while let Some((_, share)) = looks.next_if(|(when, _)| at as f64 >= when * scene.blocks as f64) {
@@ -139,7 +139,8 @@ fn found(scene: &Scene, rate: f64, random: &mut Random) -> bool {
             return false;
         }
         test.start(mass * (at - started) as f64);
-        started = at;
+        test.pass(at - passed);
+        (started, passed) = (at, at + 1);
         test.update(draw(scene, rate, (quiet, baseline_quiet), random));
         if test.is_proof() {
             return true;

@@ -1,6 +1,7 @@
 //! Does the canary fail more often than the baseline?
 
 use crate::binomial::upper_tail;
+use crate::causes::Causes;
 use crate::mixture::Mixture;
 
 /// Effect sizes that are looked for, as a factor on the tolerated odds, and how much weight each has. Small
@@ -57,7 +58,9 @@ pub fn ln_likelihood_ratio(psi: f64, theta: f64, x: f64, m: f64) -> f64 {
 /// - *Hits.* Failures come in clumps: one hiccup, several requests. Of `x` failures of the canary within
 ///   one block, `⌈x / clump⌉` count, which is no more than the number of causes; of the baseline all
 ///   count, which is no less. The ratio grows with the former and falls with the latter, so it stays an
-///   e-process whatever the failures within a clump have to do with each other.
+///   e-process whatever the failures within a clump have to do with each other. If the baseline's failures
+///   come in larger clumps, or in ones that the edge of a block cuts in two, so may the canary's: then fewer
+///   of them count.
 /// - *Scaled.* `x / clump` against `y / clump`, that is, the ratio to the power of `1 / clump`: an
 ///   e-process by Jensen's inequality, weaker for rare failures, but not blinded where both arms fail often.
 /// - *Looks.* At times set beforehand the totals are compared by an exact binomial test. It gives
@@ -66,6 +69,7 @@ pub fn ln_likelihood_ratio(psi: f64, theta: f64, x: f64, m: f64) -> f64 {
 #[derive(Clone, Debug)]
 pub struct RateTest {
     settings: RateSettings,
+    causes: Causes,
     hits: Mixture,
     scaled: Mixture,
     ln_effects: [f64; EFFECTS.len()],
@@ -87,6 +91,7 @@ impl RateTest {
         let weights = EFFECTS.map(|(_, weight)| weight);
         Self {
             settings,
+            causes: Causes::new(settings.clump),
             hits: Mixture::new(&weights),
             scaled: Mixture::new(&weights),
             ln_effects: EFFECTS.map(|(psi, _)| psi.ln()),
@@ -104,9 +109,20 @@ impl RateTest {
         self.scaled.start(mass);
     }
 
+    /// Takes so many blocks in which nothing failed: the same as updates with them.
+    pub fn pass(&mut self, blocks: u64) {
+        self.causes.pass(blocks);
+    }
+
+    /// So many failures in a row may have one cause: `clump`, or more if the baseline's come like that.
+    pub fn clump(&self) -> u64 {
+        self.causes.size()
+    }
+
     /// Takes the counts of one block: a span too short for two clumps of the same cause.
     pub fn update(&mut self, block: TwoArms) {
         let failed = block.errors + block.baseline_errors;
+        let hits = self.causes.of(block);
         if failed == 0 {
             return;
         }
@@ -116,8 +132,7 @@ impl RateTest {
             return;
         }
         let theta = odds / whole;
-        let clump = f64::from(self.settings.clump);
-        let hits = block.errors.div_ceil(u64::from(self.settings.clump));
+        let clump = self.causes.size() as f64;
         let counted = hits + block.baseline_errors;
         self.errors += hits;
         self.failures += counted;

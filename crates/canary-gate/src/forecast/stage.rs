@@ -85,7 +85,7 @@ impl Forecast {
             clean_bound: upper_bound(0, scale.samples(), 0.95),
             limits: limits.map(|limits| limits.steps()).unwrap_or_default(),
             probes_per_block: scale.size,
-            rules: rules(&settings, scale.samples(), assumed.baseline_error_rate),
+            rules: rules(&scale.as_judged(&settings), scale.samples(), assumed.baseline_error_rate),
         }
     }
 
@@ -129,6 +129,13 @@ impl Scale {
         let canary = f64::from(size);
         let baseline = if has_baseline { canary } else { 0.0 };
         Self { blocks: u64::from(blocks), canary, baseline, size, counted: false }
+    }
+
+    /// The settings for requests that are counted, if they are.
+    fn as_judged(&self, settings: &Settings) -> Settings {
+        let counted = self.counted;
+        let rules = settings.statistics.clone().map(|rules| Statistics { counted, ..rules });
+        settings.clone().with(rules)
     }
 
     fn samples(&self) -> u64 {
@@ -205,8 +212,9 @@ fn rules(settings: &Settings, samples: u64, noise: f64) -> Vec<Rule> {
         missed: MISSED.iter().map(|rate| (*rate, 1.0 - crossing(*rate))).collect(),
     };
     let mut rules = Vec::new();
-    let in_a_row = u32::try_from(settings.consecutive_failures).unwrap_or(u32::MAX);
-    if in_a_row > 0 {
+    let clump = settings.statistics.as_ref().map_or(1, |rules| u64::from(rules.clump));
+    if let Some(row) = settings.row_of(clump) {
+        let in_a_row = u32::try_from(row).unwrap_or(u32::MAX);
         rules.push(rule(format!("{in_a_row} failures in a row"), &|rate| consecutive(in_a_row, n, rate)));
     }
     if let Some(percent) = settings.max_error_percent {

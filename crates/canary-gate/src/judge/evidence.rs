@@ -151,6 +151,11 @@ impl Evidence {
         }
     }
 
+    /// So many failures in a row may have one cause, as far as is known by now.
+    pub(crate) fn clump(&self) -> u64 {
+        self.tests.rate.clump()
+    }
+
     /// True if the canary gets far less traffic than it should.
     pub(crate) fn is_starved(&self) -> bool {
         self.tests.share.as_ref().is_some_and(|test| test.evidence() * SHARE_ALPHA >= 1.0)
@@ -225,7 +230,10 @@ impl Tests {
         self.rate.start(mass);
         self.rate.update(arms);
         self.slowness.add(block);
-        self.alone.add(arms, self.clump, mass);
+        // Where a baseline lives, nothing is ever held against what is tolerated.
+        if self.totals.baseline_requests == 0 && arms.baseline_requests == 0 {
+            self.alone.add(arms, self.clump, mass);
+        }
         if let Some(share) = &mut self.share {
             share.update(arms.requests, arms.baseline_requests);
         }

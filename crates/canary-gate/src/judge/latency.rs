@@ -22,7 +22,7 @@ pub(crate) struct Slowness {
     judged_ms: u64,
     placed_ms: u64,
     signs: SignTest,
-    tails: [TailTest; QUANTILES.len()],
+    tails: TailTest,
     canary: Latencies,
     baseline: Latencies,
     /// Of the baseline, before this span.
@@ -40,7 +40,7 @@ impl Slowness {
             judged_ms: planned_ms.saturating_sub(warm_up_ms).max(1),
             placed_ms: warm_up_ms,
             signs: SignTest::new(),
-            tails: [TailTest::new(), TailTest::new(), TailTest::new()],
+            tails: TailTest::new(QUANTILES.len()),
             canary: Latencies::default(),
             baseline: Latencies::default(),
             past: Latencies::default(),
@@ -55,7 +55,7 @@ impl Slowness {
 
     fn start(&mut self, mass: f64) {
         self.signs.start(mass);
-        self.tails.iter_mut().for_each(|tail| tail.start(mass));
+        self.tails.start(mass);
     }
 
     /// Takes a block.
@@ -88,26 +88,27 @@ impl Slowness {
     }
 
     fn compare_tails(&mut self) {
-        let past: u64 = self.past.counts.iter().sum();
         let total = |latencies: &Latencies| latencies.counts.iter().sum::<u64>();
-        let (n, baseline_n) = (total(&self.canary), total(&self.baseline));
+        let past = total(&self.past);
         if past >= LEAST_PAST && self.past.upper_ms == self.canary.upper_ms {
-            for (tail, quantile) in self.tails.iter_mut().zip(QUANTILES) {
-                let Some((at, limit_ms)) = limit(&self.past, past, quantile) else { continue };
-                let slow = above(&self.canary, limit_ms * (1.0 + self.margin));
-                let baseline_slow = self.baseline.counts.iter().skip(at + 1).sum();
-                tail.update(slow, n, baseline_slow, baseline_n, 1.0);
-            }
+            let slow = QUANTILES.map(|quantile| self.slow(past, quantile));
+            self.tails.update(&slow, total(&self.canary), total(&self.baseline), 1.0);
         }
         merge(&mut self.past, &self.baseline);
         self.canary.counts.fill(0);
         self.baseline.counts.fill(0);
     }
 
+    /// Slow requests of both arms: none where the quantile of the past is not known.
+    fn slow(&self, past: u64, quantile: f64) -> (u64, u64) {
+        let Some((at, limit_ms)) = limit(&self.past, past, quantile) else { return (0, 0) };
+        let baseline_slow = self.baseline.counts.iter().skip(at + 1).sum();
+        (above(&self.canary, limit_ms * (1.0 + self.margin)), baseline_slow)
+    }
+
     /// The evidence; 1 at the start.
     pub(crate) fn evidence(&self) -> f64 {
-        let [a, b, c] = &self.tails;
-        let tails = weighted(&[(1.0, a.evidence()), (1.0, b.evidence()), (1.0, c.evidence())]);
+        let tails = self.tails.evidence();
         // Fixed before anything is judged: a source has pairs from its first answer on, or never.
         if self.has_pairs { weighted(&[(0.5, self.signs.evidence()), (0.5, tails)]) } else { tails }
     }

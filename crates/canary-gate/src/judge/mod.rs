@@ -3,7 +3,8 @@
 //! A service is rolled back when its canary breaks a criterion that its baseline keeps:
 //!
 //! - *total outage*: the last `max(consecutive_failures, 3)` probes gave no answer or a server error;
-//! - *consecutive failures*: the last `consecutive_failures` probes failed;
+//! - *consecutive failures*: the last `consecutive_failures` probes failed. Requests that others count have
+//!   no order: of these it takes a second without any success, and more than two clumps of one cause;
 //! - *error rate*: more than `max_error_percent` of all probes failed, if there is such a limit and once
 //!   there are `min_samples`;
 //! - *latency*: the 95th percentile of the good answers after `warm_up` is above `max_p95`, or more

@@ -26,6 +26,14 @@ pub(crate) struct Block {
 }
 
 impl Block {
+    /// The block after this one. Room for latencies is kept: there are many blocks.
+    fn reset(&mut self) {
+        self.arms = TwoArms::default();
+        (self.pairs, self.slower, self.began_ms) = (0, 0, 0);
+        self.canary.counts.clear();
+        self.baseline.counts.clear();
+    }
+
     fn is_empty(&self) -> bool {
         self.arms == TwoArms::default()
     }
@@ -213,7 +221,7 @@ impl Pairing {
         if !self.open.is_empty() {
             to(&self.open);
         }
-        self.open = Block { until_ms: self.open.until_ms, ..Block::default() };
+        self.open.reset();
     }
 }
 
@@ -225,7 +233,8 @@ fn good_ms(sample: &Sample, warm_up_ms: u64) -> Option<f64> {
 /// Adds counts of the same buckets. Counts of other buckets cannot be added, and are left out.
 pub(crate) fn merge(into: &mut Latencies, more: &Latencies) {
     if into.counts.is_empty() {
-        into.clone_from(more);
+        into.upper_ms.clone_from(&more.upper_ms);
+        into.counts.clone_from(&more.counts);
     } else if into.upper_ms == more.upper_ms && into.counts.len() == more.counts.len() {
         into.counts.iter_mut().zip(&more.counts).for_each(|(sum, more)| *sum += more);
     }
@@ -233,9 +242,11 @@ pub(crate) fn merge(into: &mut Latencies, more: &Latencies) {
 
 fn add_sample(into: &mut Latencies, value_ms: f64) {
     if into.counts.is_empty() {
-        let limits = 0..OCTAVES * PER_OCTAVE;
-        into.upper_ms = limits.map(|step| (f64::from(step) / f64::from(PER_OCTAVE)).exp2()).collect();
-        into.counts = vec![0; into.upper_ms.len() + 1];
+        if into.upper_ms.len() != (OCTAVES * PER_OCTAVE) as usize {
+            let limits = 0..OCTAVES * PER_OCTAVE;
+            into.upper_ms = limits.map(|step| (f64::from(step) / f64::from(PER_OCTAVE)).exp2()).collect();
+        }
+        into.counts.resize(into.upper_ms.len() + 1, 0);
     }
     let at = into.upper_ms.partition_point(|upper_ms| *upper_ms < value_ms);
     if let Some(count) = into.counts.get_mut(at) {

@@ -209,6 +209,9 @@ impl Service {
     fn are_ill_together(&self, t_ms: u64, settings: &Settings) -> bool {
         let Some(baseline) = self.live_baseline().filter(|_| self.evidence.is_some()) else { return false };
         let since_ms = t_ms.saturating_sub(settings.moment_ms());
+        if self.canary.newest_failed_ms() < since_ms || baseline.newest_failed_ms() < since_ms {
+            return false;
+        }
         let (canary, baseline) = (self.canary.since(since_ms), baseline.since(since_ms));
         let ill = |share: Share| share.errors >= 2 && share.is_above(settings.trouble_percent());
         ill(canary) && ill(baseline) && !canary.is_clearly_worse_than(baseline)
@@ -216,13 +219,8 @@ impl Service {
 
     /// The gravest breach, whoever is to blame.
     fn find_breach(&self, settings: &Settings) -> Option<Breach> {
-        let streak = self.canary.streak();
-        let explained = self.is_explained(streak);
-        if streak.dark >= settings.outage() && !explained {
-            return Some(Breach::Outage(streak.dark));
-        }
-        if settings.consecutive_failures > 0 && streak.length >= settings.consecutive_failures && !explained {
-            return Some(Breach::Consecutive(streak.length));
+        if let Some(breach) = self.find_row(settings) {
+            return Some(breach);
         }
         let judged = self.canary.judged();
         if judged.n >= settings.least()
@@ -231,6 +229,23 @@ impl Service {
             return Some(Breach::ErrorRate(judged));
         }
         self.find_slowness(settings).or_else(|| self.find_proof())
+    }
+
+    /// Failures in a row.
+    fn find_row(&self, settings: &Settings) -> Option<Breach> {
+        let streak = self.canary.streak();
+        if streak.length == 0 {
+            return None;
+        }
+        let clump = self.evidence.as_ref().map_or(1, Evidence::clump);
+        let is_outage = streak.dark >= settings.outage_of(clump);
+        let is_row = settings.row_of(clump).is_some_and(|row| streak.length >= row);
+        let newest_ms = self.canary.newest_sent_ms().unwrap_or_default();
+        let lasts = newest_ms.saturating_sub(streak.since_ms) >= settings.least_row_ms();
+        if !(is_outage || is_row) || !lasts || self.is_explained(streak) {
+            return None;
+        }
+        Some(if is_outage { Breach::Outage(streak.dark) } else { Breach::Consecutive(streak.length) })
     }
 
     /// What statistics have proved: against the baseline if it lives, against what is tolerated if not.

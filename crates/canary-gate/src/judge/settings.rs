@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 
 /// Even with `consecutive_failures = 0` or less than this, it takes so many to call it an outage.
 const LEAST_OUTAGE: u64 = 3;
-/// Requests of others come in bundles, so it takes more of them.
-const LEAST_OUTAGE_COUNTED: u64 = 10;
+/// Requests of others come in bundles, so it takes more of them: two clumps, and for so long.
+const OUTAGE_CLUMPS: u64 = 2;
+const LEAST_OUTAGE_COUNTED_MS: u64 = 1000;
 /// Where no limit is given, an arm that fails more often than this, in percent, is in trouble.
 const TROUBLE_PERCENT: f64 = 5.0;
 /// Without `warm_up`: this part of the stage, and at most so long.
@@ -162,10 +163,32 @@ impl Settings {
         self.sources.values().next()
     }
 
-    /// Dark requests in a row that make a total outage.
+    /// True if others count the requests, and so do not say in which order they failed.
+    pub(crate) fn is_counted(&self) -> bool {
+        self.counted().is_some() || self.statistics.as_ref().is_some_and(|rules| rules.counted)
+    }
+
+    /// Dark requests in a row that make a total outage, where `clump` of them may have one cause.
+    pub(crate) fn outage_of(&self, clump: u64) -> u64 {
+        let least = if self.is_counted() { OUTAGE_CLUMPS * clump } else { LEAST_OUTAGE };
+        self.consecutive_failures.max(least)
+    }
+
+    /// The same, for clumps of the usual size.
     pub(crate) fn outage(&self) -> u64 {
-        let counted = self.counted().is_some() || self.statistics.as_ref().is_some_and(|rules| rules.counted);
-        self.consecutive_failures.max(if counted { LEAST_OUTAGE_COUNTED } else { LEAST_OUTAGE })
+        self.outage_of(self.statistics.as_ref().map_or(1, |rules| u64::from(rules.clump)))
+    }
+
+    /// Failures in a row that are too many, where `clump` of them may have one cause; `None`: no such limit.
+    /// Counted requests have no order: a row of them is a span in which all failed.
+    pub(crate) fn row_of(&self, clump: u64) -> Option<u64> {
+        let row = if self.is_counted() { self.outage_of(clump) } else { self.consecutive_failures };
+        (self.consecutive_failures > 0).then_some(row)
+    }
+
+    /// How long a row must last: what is counted over a shorter time may be one hiccup.
+    pub(crate) fn least_row_ms(&self) -> u64 {
+        if self.is_counted() { LEAST_OUTAGE_COUNTED_MS } else { 0 }
     }
 
     /// An arm that fails more often than this, in percent, is in trouble.
