@@ -3,7 +3,7 @@
 use crate::mixture::Mixture;
 
 /// Probabilities of "the canary is slower" that are looked for.
-const SLOWER: [f64; 4] = [0.56, 0.62, 0.7, 0.8];
+const SLOWER: [f64; 5] = [0.56, 0.62, 0.7, 0.8, 0.92];
 /// Factors on the share of slow requests that are looked for.
 const EXCESS: [f64; 4] = [1.5, 2.0, 3.0, 5.0];
 

@@ -19,6 +19,9 @@ const MOST_BLOCKS: u64 = 1000;
 const ALONE_RUNS: u64 = 400;
 /// Prior mass on late starts in it.
 const SPREAD: f64 = 0.4;
+/// From here on a normal distribution stands for the exact one.
+const MANY_FAILURES: u64 = 60;
+const MANY_ARRIVE: f64 = 12.0;
 /// Any constant: it only has to stay the same.
 const SEED: u64 = 0x5EED_0F00_D15C_0DE5;
 
@@ -63,6 +66,15 @@ pub fn detectable_alone(
     Some(high)
 }
 
+/// How the requests of a block come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrivals {
+    /// The same number in every block: they are sent on purpose.
+    Fixed,
+    /// Their number is Poisson distributed: others send them.
+    Random,
+}
+
 /// A stage as a test of rates meets it: blocks of equal size, one after the other.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Scene {
@@ -76,6 +88,11 @@ pub struct Scene {
     pub baseline_requests: f64,
     /// Rate of failure of the baseline, 0 to 1.
     pub baseline_rate: f64,
+    /// Of how many failures of the baseline the rate was worked out; `None`: it is known. The fewer there
+    /// were, the more the rate of the next stage may differ.
+    pub baseline_failures: Option<u64>,
+    /// How the requests come.
+    pub arrivals: Arrivals,
     /// Prior mass on an effect that is there from the start; the rest is spread evenly.
     pub first: f64,
 }
@@ -119,12 +136,12 @@ fn simulate(scene: &Scene, rate: f64, runs: u64) -> f64 {
 
 /// One stage. Blocks without a failure say nothing to the test, so they are skipped all at once.
 fn found(scene: &Scene, rate: f64, random: &mut Random) -> bool {
+    let scene = &scene.with_a_rate(random);
     let mut test = RateTest::new(scene.settings);
     test.start(scene.first);
     let mass = (1.0 - scene.first) / scene.blocks as f64;
-    let none = |n: f64, p: f64| if p >= 1.0 { 0.0 } else { (n * (-p).ln_1p()).exp() };
-    let quiet = none(scene.requests, rate);
-    let baseline_quiet = none(scene.baseline_requests, scene.baseline_rate);
+    let quiet = scene.quiet(scene.requests, rate);
+    let baseline_quiet = scene.quiet(scene.baseline_requests, scene.baseline_rate);
     let mut at = random.geometric(1.0 - quiet * baseline_quiet);
     let (mut started, mut passed) = (0, 0);
     let mut looks = crate::rate::LOOKS_AT.iter().peekable();
@@ -149,17 +166,81 @@ fn found(scene: &Scene, rate: f64, random: &mut Random) -> bool {
     }
 }
 
+impl Scene {
+    /// With a rate of the baseline as likely as what was seen of it: a Gamma distribution of shape `failures +
+    /// ½` (the posterior of a Poisson mean under Jeffreys' prior) whose mean is the rate.
+    fn with_a_rate(self, random: &mut Random) -> Self {
+        let Some(failures) = self.baseline_failures else { return self };
+        let shape = failures as f64 + 0.5;
+        let gamma = if failures > MANY_FAILURES {
+            (shape + shape.sqrt() * random.normal()).max(0.0)
+        } else {
+            (0..failures).map(|_| -random.uniform().ln()).sum::<f64>() + random.normal().powi(2) / 2.0
+        };
+        Self { baseline_rate: (self.baseline_rate * gamma / shape).min(1.0), ..self }
+    }
+
+    /// The probability that of `n` requests, on average, none fails.
+    fn quiet(&self, n: f64, p: f64) -> f64 {
+        match self.arrivals {
+            Arrivals::Random => (-n * p).exp(),
+            Arrivals::Fixed if p >= 1.0 => 0.0,
+            Arrivals::Fixed => (n * (-p).ln_1p()).exp(),
+        }
+    }
+
+    /// Failures and requests of an arm in a block, given that one fails, or not.
+    fn arm(&self, n: f64, p: f64, fails: bool, random: &mut Random) -> (u64, u64) {
+        match self.arrivals {
+            Arrivals::Fixed => {
+                let n = (n as u64 + u64::from(random.chance(n.fract()))).max(1);
+                (if fails { at_least_one(n, p, random) } else { random.binomial(n, p) }, n)
+            }
+            // Failures and successes are independent.
+            Arrivals::Random => {
+                let errors = if fails { at_least_one_arrives(n * p, random) } else { arrives(n * p, random) };
+                (errors, errors + arrives(n * (1.0 - p), random))
+            }
+        }
+    }
+}
+
+/// Poisson(mean), as the number of factors that a product of uniforms needs to fall below `e^-mean` (D. E.
+/// Knuth, *The art of computer programming* 2, 3.4.1); from a dozen on by the normal approximation.
+fn arrives(mean: f64, random: &mut Random) -> u64 {
+    if mean >= MANY_ARRIVE {
+        return (mean + mean.sqrt() * random.normal()).round() as u64;
+    }
+    let least = (-mean).exp();
+    let (mut count, mut product) = (0, random.uniform());
+    while product > least {
+        count += 1;
+        product *= random.uniform();
+    }
+    count
+}
+
+/// Poisson(mean), given that it is not 0: the time until the first, and those after it.
+fn at_least_one_arrives(mean: f64, random: &mut Random) -> u64 {
+    let any = -(-mean).exp_m1();
+    let first = -(-random.uniform() * any).ln_1p();
+    1 + arrives((mean - first).max(0.0), random)
+}
+
 /// The counts of a block in which at least one request fails.
 fn draw(scene: &Scene, rate: f64, quiet: (f64, f64), random: &mut Random) -> TwoArms {
-    let whole = |n: f64, random: &mut Random| n as u64 + u64::from(random.chance(n.fract()));
-    let requests = whole(scene.requests, random).max(1);
-    let baseline_requests = whole(scene.baseline_requests, random).max(1);
     let canary_fails = random.uniform() * (1.0 - quiet.0 * quiet.1) < 1.0 - quiet.0;
-    let (errors, baseline_errors) = if canary_fails {
-        (at_least_one(requests, rate, random), random.binomial(baseline_requests, scene.baseline_rate))
+    let (errors, requests) = if canary_fails {
+        scene.arm(scene.requests, rate, true, random)
     } else {
-        (0, at_least_one(baseline_requests, scene.baseline_rate, random))
+        let n = match scene.arrivals {
+            Arrivals::Fixed => scene.requests,
+            Arrivals::Random => scene.requests * (1.0 - rate),
+        };
+        (0, scene.arm(n, 0.0, false, random).1)
     };
+    let (baseline_errors, baseline_requests) =
+        scene.arm(scene.baseline_requests, scene.baseline_rate, !canary_fails, random);
     TwoArms { errors, requests, baseline_errors, baseline_requests }
 }
 
@@ -178,8 +259,17 @@ mod tests {
     use super::*;
 
     fn scene(requests: f64, baseline_requests: f64) -> Scene {
-        let settings = RateSettings { alpha: 0.003, tolerated_odds: 1.2, clump: 5 };
-        Scene { settings, blocks: 300, requests, baseline_requests, baseline_rate: 0.001, first: 0.5 }
+        let settings = RateSettings { alpha: 0.003, tolerated_odds: 1.2, clump: 5, share: None };
+        Scene {
+            settings,
+            blocks: 300,
+            requests,
+            baseline_requests,
+            baseline_rate: 0.001,
+            baseline_failures: None,
+            arrivals: Arrivals::Fixed,
+            first: 0.5,
+        }
     }
 
     /// Block after block, with other random numbers: what the short cut must equal.
@@ -197,7 +287,9 @@ mod tests {
                     test.look(*share);
                 }
                 if block < scene.blocks {
-                    let (n, baseline_n) = (scene.requests as u64, scene.baseline_requests as u64);
+                    let [n, baseline_n] = [scene.requests, scene.baseline_requests].map(|mean| {
+                        if scene.arrivals == Arrivals::Random { random.poisson(mean) } else { mean as u64 }
+                    });
                     test.update(TwoArms {
                         errors: random.binomial(n, rate),
                         requests: n,
@@ -228,11 +320,32 @@ mod tests {
 
     #[test]
     fn skipping_quiet_blocks_changes_nothing() {
-        for (n, baseline_n, rate) in [(5.0, 95.0, 0.008), (1.0, 1.0, 0.08), (5.0, 5.0, 0.05)] {
-            let scene = scene(n, baseline_n);
+        let cases = [(5.0, 95.0, 0.008), (1.0, 1.0, 0.08), (5.0, 5.0, 0.05)].into_iter();
+        let cases =
+            cases.flat_map(|case| [Arrivals::Fixed, Arrivals::Random].map(|arrivals| (case, arrivals)));
+        for ((n, baseline_n, rate), arrivals) in cases {
+            let scene = Scene { arrivals, ..scene(n, baseline_n) };
             let (quick, plain) = (detection(&scene, rate), plainly(&scene, rate, 4000));
             assert!((quick - plain).abs() < 0.035, "{n} {baseline_n}: {quick} and {plain}");
         }
+    }
+
+    /// Few failures of the baseline leave its rate open, and so what can be detected.
+    #[test]
+    fn a_rate_that_is_known_badly_is_drawn_anew() {
+        let known = scene(5.0, 5.0);
+        let unsure = Scene { baseline_failures: Some(1), ..known };
+        let mut random = Random::new(3);
+        for failures in [0, 4, 500] {
+            let scene = Scene { baseline_failures: Some(failures), ..known };
+            let rates: Vec<f64> = (0..4000).map(|_| scene.with_a_rate(&mut random).baseline_rate).collect();
+            let mean = rates.iter().sum::<f64>() / 4000.0;
+            let spread = (0.001_f64.powi(2) / (failures as f64 + 0.5) / 4000.0).sqrt();
+            assert!((mean - 0.001).abs() < 5.0 * spread, "{failures}: {mean}");
+        }
+        let rate = detectable(&known, 0.9).unwrap();
+        assert!(detection(&unsure, rate) < 0.9);
+        assert!(detectable(&unsure, 0.9).unwrap() > rate);
     }
 
     #[test]

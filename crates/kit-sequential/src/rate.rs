@@ -3,14 +3,19 @@
 use crate::binomial::upper_tail;
 use crate::causes::Causes;
 use crate::mixture::Mixture;
+use crate::opening::Opening;
 
 /// Effect sizes that are looked for, as a factor on the tolerated odds, and how much weight each has. Small
 /// effects need the weight; large ones bring evidence enough.
 const EFFECTS: [(f64, f64); 4] = [(4.0, 0.06), (12.0, 0.58), (40.0, 0.14), (200.0, 0.22)];
-/// Shares of the evidence: failures counted once per clump, failures scaled down, looks at set times.
-const HITS: f64 = 0.58;
-const SCALED: f64 = 0.07;
-const LOOKS: f64 = 0.35;
+/// Shares of the evidence: failures counted once per clump, failures scaled down, looks at set times, the
+/// first few failures.
+const HITS: f64 = 0.40;
+const SCALED: f64 = 0.05;
+const LOOKS: f64 = 0.315;
+const OPENING: f64 = 0.235;
+/// A share that is seen is larger than the one that was said if it is so by this many standard errors.
+const SHARE_ERRORS: f64 = 3.0;
 
 /// When the totals are looked at, as a part of the planned time, and how much each look may spend.
 pub const LOOKS_AT: [(f64, f64); 2] = [(0.5, 0.1), (1.0, 0.9)];
@@ -37,6 +42,9 @@ pub struct RateSettings {
     pub tolerated_odds: f64,
     /// So many failures in a row may have one cause; at least 1.
     pub clump: u32,
+    /// The share of the requests that is dealt to the canary, whether they fail or not, 0 to 1. `None`: the
+    /// counts of each block say it.
+    pub share: Option<f64>,
 }
 
 /// The logarithm of `ψ^x / (1 - θ + θψ)^m`: how much likelier `x` of `m` failures are the canary's if its
@@ -53,7 +61,7 @@ pub fn ln_likelihood_ratio(psi: f64, theta: f64, x: f64, m: f64) -> f64 {
 
 /// An e-process against "the canary's odds of failure are at most `tolerated_odds` times the baseline's".
 ///
-/// Three views of the same counts, averaged with fixed weights:
+/// Four views of the same counts, averaged with fixed weights:
 ///
 /// - *Hits.* Failures come in clumps: one hiccup, several requests. Of `x` failures of the canary within
 ///   one block, `⌈x / clump⌉` count, which is no more than the number of causes; of the baseline all
@@ -66,6 +74,12 @@ pub fn ln_likelihood_ratio(psi: f64, theta: f64, x: f64, m: f64) -> f64 {
 /// - *Looks.* At times set beforehand the totals are compared by an exact binomial test. It gives
 ///   `1 / a` if its p-value is at most `a`, and nothing otherwise: an e-variable, since that has
 ///   probability at most `a`. A fixed look sees small effects that no mixture affords.
+/// - *Opening.* The same for the first few failures of the stage: if `k` of the first `l` are the canary's,
+///   that has at most the probability of a binomial tail. `k` and `l` are fixed at the first failure, such
+///   that at least one failure of the baseline is forgiven. A mixture would have to gather for longer. If
+///   requests are dealt to the arms with a share that is known, each failure is the canary's with the
+///   probability `θ` of that share, whatever the rate of failure is at the moment; a larger share that is
+///   seen replaces the one that was said.
 #[derive(Clone, Debug)]
 pub struct RateTest {
     settings: RateSettings,
@@ -78,6 +92,9 @@ pub struct RateTest {
     errors: u64,
     failures: u64,
     expected: f64,
+    opening: Option<Opening>,
+    requests: u64,
+    all_requests: u64,
 }
 
 impl RateTest {
@@ -100,6 +117,9 @@ impl RateTest {
             errors: 0,
             failures: 0,
             expected: 0.0,
+            opening: None,
+            requests: 0,
+            all_requests: 0,
         }
     }
 
@@ -123,6 +143,8 @@ impl RateTest {
     pub fn update(&mut self, block: TwoArms) {
         let failed = block.errors + block.baseline_errors;
         let hits = self.causes.of(block);
+        self.requests += block.requests;
+        self.all_requests += block.requests + block.baseline_requests;
         if failed == 0 {
             return;
         }
@@ -141,6 +163,30 @@ impl RateTest {
         let ln_cost = EFFECTS.map(|(psi, _)| (theta * (psi - 1.0)).ln_1p());
         self.hits.update(|at| hits as f64 * ln_effects[at] - counted as f64 * ln_cost[at]);
         self.scaled.update(|at| (block.errors as f64 * ln_effects[at] - failed as f64 * ln_cost[at]) / clump);
+        self.open(theta);
+    }
+
+    /// Holds the first failures against the opening. While the canary's share of the requests was never larger
+    /// than what `few` of `of` was worked out for, they come with at most the probability of that tail.
+    fn open(&mut self, theta: f64) {
+        let spent = self.settings.alpha * OPENING;
+        let theta = self.dealt().map_or(theta, |share| {
+            let odds = self.settings.tolerated_odds * share;
+            odds / (odds + 1.0 - share)
+        });
+        let opening = self.opening.get_or_insert_with(|| Opening::new(theta, spent));
+        if opening.wins(self.errors, self.failures, theta) {
+            self.won += 1.0 / self.settings.alpha;
+        }
+    }
+
+    /// The share that is dealt to the canary: the one that was said, unless a larger one is seen.
+    fn dealt(&self) -> Option<f64> {
+        let share = self.settings.share?.clamp(0.0, 1.0);
+        let all = self.all_requests.max(1) as f64;
+        let seen = self.requests as f64 / all;
+        let chance = SHARE_ERRORS * (share * (1.0 - share) / all).sqrt();
+        Some(if seen > share + chance { seen } else { share })
     }
 
     /// Looks at the totals, and spends `share` of what all looks may spend. Over all calls the shares sum
@@ -166,7 +212,9 @@ impl RateTest {
 
     /// The evidence that the canary is worse than tolerated; 1 at the start. At `1 / alpha` it is proof.
     pub fn evidence(&self) -> f64 {
-        HITS * self.hits.evidence() + SCALED * self.scaled.evidence() + self.won + LOOKS * (1.0 - self.looked)
+        let opens = self.opening.is_none_or(|opening| opening.is_open(self.failures));
+        let ahead = LOOKS * (1.0 - self.looked) + if opens { OPENING } else { 0.0 };
+        HITS * self.hits.evidence() + SCALED * self.scaled.evidence() + self.won + ahead
     }
 
     /// True if the evidence suffices.
@@ -182,7 +230,7 @@ mod tests {
     use crate::binomial::ln_factorial;
     use proptest::prelude::*;
 
-    const SETTINGS: RateSettings = RateSettings { alpha: 0.01, tolerated_odds: 1.2, clump: 5 };
+    const SETTINGS: RateSettings = RateSettings { alpha: 0.01, tolerated_odds: 1.2, clump: 5, share: None };
 
     /// P(x of m failures are the canary's), with odds `rho` times the baseline's: Fisher's hypergeometric.
     fn hypergeometric(n: u64, baseline_n: u64, m: u64, rho: f64) -> Vec<f64> {
@@ -267,6 +315,37 @@ mod tests {
         assert!((alone - 1.0).abs() < 1e-12, "without a baseline it says nothing: {alone}");
         assert!(fed(&[(5, 5); 200], 5, 95).is_proof(), "often against seldom");
         assert!(fed(&[(4, 10); 200], 5, 95).is_proof(), "80 % against 10 %");
+    }
+
+    /// Three of the first four failures, in every order, whatever the sizes of the blocks.
+    #[test]
+    fn the_opening_forgives_one_failure_of_the_baseline() {
+        let settings = RateSettings { alpha: 0.00344, share: Some(0.05), ..SETTINGS };
+        for (blocks, proof) in [
+            (&[(1, 0), (0, 1), (1, 0), (1, 0)][..], true),
+            (&[(0, 1), (1, 0), (1, 0), (1, 0)], true),
+            (&[(1, 0), (0, 1), (0, 1), (1, 0), (1, 0)], false),
+            (&[(1, 0), (0, 3), (1, 0), (1, 0)], false),
+        ] {
+            for requests in [2, 9] {
+                let mut test = RateTest::new(settings);
+                test.start(0.6);
+                for (errors, baseline_errors) in blocks {
+                    let (errors, baseline_errors) = (*errors, *baseline_errors);
+                    test.update(TwoArms {
+                        errors,
+                        requests,
+                        baseline_errors,
+                        baseline_requests: 19 * requests,
+                    });
+                }
+                assert_eq!(test.is_proof(), proof, "{blocks:?} of {requests}: {}", test.evidence());
+            }
+        }
+        let mut more = RateTest::new(settings);
+        let block = TwoArms { errors: 1, requests: 30, baseline_errors: 0, baseline_requests: 70 };
+        (0..3).for_each(|_| more.update(block));
+        assert!(!more.is_proof(), "a canary that gets 30 % of the requests fails more often by chance");
     }
 
     /// What the looks alone would see: many blocks with too little in each for the mixture to gather.

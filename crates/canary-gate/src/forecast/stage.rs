@@ -5,8 +5,7 @@ use crate::plan;
 use kit_contract::Name;
 use kit_contract::config::{Config, Gate, Stage};
 use kit_sequential::{
-    Boundary, OneArmTest, RateSettings, Scene, consecutive, detectable, detectable_alone, rate_above,
-    upper_bound,
+    Boundary, OneArmTest, Scene, consecutive, detectable, detectable_alone, rate_above, upper_bound,
 };
 use serde::Serialize;
 
@@ -66,6 +65,7 @@ impl Forecast {
         let has_baseline = config.services.iter().all(|service| crate::plan::has_baseline(service, stage))
             && !config.services.is_empty();
         let scale = Scale::new(stage, &settings, assumed, has_baseline);
+        let settings = scale.as_judged(&settings, stage.percent / 100.0);
         let statistics = settings.statistics.as_ref();
         let seen = statistics.and_then(|rules| scale.detectable(rules, assumed, 1.0));
         let asked = statistics.and_then(|rules| rules.detect_rate);
@@ -85,7 +85,7 @@ impl Forecast {
             clean_bound: upper_bound(0, scale.samples(), 0.95),
             limits: limits.map(|limits| limits.steps()).unwrap_or_default(),
             probes_per_block: scale.size,
-            rules: rules(&scale.as_judged(&settings), scale.samples(), assumed.baseline_error_rate),
+            rules: rules(&settings, scale.samples(), assumed.baseline_error_rate),
         }
     }
 
@@ -131,10 +131,11 @@ impl Scale {
         Self { blocks: u64::from(blocks), canary, baseline, size, counted: false }
     }
 
-    /// The settings for requests that are counted, if they are.
-    fn as_judged(&self, settings: &Settings) -> Settings {
+    /// The settings for requests that are counted, if they are, of which the canary gets this share.
+    fn as_judged(&self, settings: &Settings, share: f64) -> Settings {
         let counted = self.counted;
-        let rules = settings.statistics.clone().map(|rules| Statistics { counted, ..rules });
+        let share = Some(share).filter(|_| counted && self.baseline > 0.0);
+        let rules = settings.statistics.clone().map(|rules| Statistics { counted, share, ..rules });
         settings.clone().with(rules)
     }
 
@@ -164,15 +165,13 @@ impl Scale {
             return detectable_alone(&test, rules.alpha, blocks, self.canary, rules.clump, POWER);
         }
         let scene = Scene {
-            settings: RateSettings {
-                alpha: rules.alpha_of_errors(),
-                tolerated_odds: rules.tolerated_odds,
-                clump: rules.clump,
-            },
+            settings: rules.rate_settings(),
             blocks,
             requests: self.canary,
             baseline_requests: self.baseline,
             baseline_rate: assumed.baseline_error_rate,
+            baseline_failures: None,
+            arrivals: rules.arrivals(),
             first: crate::judge::FIRST,
         };
         detectable(&scene, POWER)

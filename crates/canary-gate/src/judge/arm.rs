@@ -4,7 +4,10 @@ use super::pairing::merge;
 use super::percentiles::{self, Percentiles};
 use crate::tick::{Counts, Kind, Latencies, Sample};
 use kit_contract::body::ArmCounts;
+use kit_sequential::upper_tail;
 use std::collections::BTreeMap;
+
+const SURELY: f64 = 0.05;
 
 /// Failures of so many.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +29,15 @@ impl Share {
     /// True if this fails more than twice as often as `other`.
     pub(crate) fn is_clearly_worse_than(self, other: Self) -> bool {
         self.percent() > 2.0 * other.percent()
+    }
+
+    /// True if it is no chance that this fails more than twice as often as `other`: given the failures of
+    /// both, so many are its own with at most 5 % probability otherwise.
+    pub(crate) fn is_surely_worse_than(self, other: Self) -> bool {
+        let twice = 2.0 * self.n as f64;
+        let theta = twice / (twice + other.n as f64);
+        self.is_clearly_worse_than(other)
+            && upper_tail(self.errors, self.errors + other.errors, theta) <= SURELY
     }
 
     fn add(&mut self, other: Self) {
@@ -80,6 +92,8 @@ pub(crate) struct ArmLog {
     reached: bool,
     newest_sent_ms: Option<u64>,
     newest_failed_ms: u64,
+    /// When the one before it was sent.
+    second_failed_ms: u64,
 }
 
 impl ArmLog {
@@ -100,7 +114,7 @@ impl ArmLog {
             self.streak.length += 1;
             self.streak.dark = if sample.kind.is_dark() { self.streak.dark + 1 } else { 0 };
             self.streak.since_ms = self.streak.since_ms.min(sample.sent_ms);
-            self.newest_failed_ms = self.newest_failed_ms.max(sample.sent_ms);
+            self.add_failed(sample.sent_ms, 1);
         } else {
             self.streak = Streak::default();
             // A failure that comes fast would make a slow arm look quick.
@@ -124,9 +138,7 @@ impl ArmLog {
         self.total.add(share);
         self.judged.add(share);
         self.reached = true;
-        if share.errors > 0 {
-            self.newest_failed_ms = self.newest_failed_ms.max(sent_ms);
-        }
+        self.add_failed(sent_ms, share.errors);
         if share.errors == share.n {
             if self.streak.length == 0 {
                 self.streak.since_ms = sent_ms;
@@ -142,6 +154,18 @@ impl ArmLog {
                 merge(&mut self.warm_counted, latencies);
             }
         }
+    }
+
+    fn add_failed(&mut self, sent_ms: u64, errors: u64) {
+        for _ in 0..errors.min(2) {
+            self.second_failed_ms = self.second_failed_ms.max(self.newest_failed_ms.min(sent_ms));
+            self.newest_failed_ms = self.newest_failed_ms.max(sent_ms);
+        }
+    }
+
+    /// False if fewer than two failures were sent from `since_ms` on, which is quick to say.
+    pub(crate) fn may_have_failed_twice_since(&self, since_ms: u64) -> bool {
+        self.second_failed_ms >= since_ms
     }
 
     /// All that was seen.
@@ -284,6 +308,7 @@ mod tests {
         let mut log = log(&[Ok, Timeout, Timeout, Ok, Ok]);
         assert_eq!(log.recent(4), (Share { errors: 2, n: 4 }, 1000));
         assert_eq!(log.since(2000), Share { errors: 1, n: 3 });
+        assert!(log.may_have_failed_twice_since(1000) && !log.may_have_failed_twice_since(1001));
         assert_eq!(log.warm_count(), 2, "sent after the warm-up, and good");
         log.excuse_since(1000);
         log.excuse_since(1000);

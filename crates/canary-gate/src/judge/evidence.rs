@@ -5,8 +5,8 @@ use super::pairing::{Block, CLUMPS_PER_BLOCK, Pairing};
 use super::settings::{Settings, Statistics};
 use crate::tick::ArmTick;
 use kit_sequential::{
-    Boundary, LOOKS_AT, NonInferiority, OneArmTest, RateSettings, RateTest, Scene, ShareTest, TwoArms,
-    detectable, detectable_alone,
+    Arrivals, Boundary, LOOKS_AT, NonInferiority, OneArmTest, RateSettings, RateTest, Scene, ShareTest,
+    TwoArms, detectable, detectable_alone,
 };
 
 /// Prior mass on an error that is there from the start; the rest is spread over the stage.
@@ -71,11 +71,9 @@ struct Tests {
 impl Evidence {
     pub(crate) fn new(rules: &Statistics, settings: &Settings, has_baseline: bool) -> Self {
         let alpha = rules.alpha * if has_baseline { COMPARED } else { 1.0 };
-        let rate =
-            RateSettings { alpha: alpha * ERRORS, tolerated_odds: rules.tolerated_odds, clump: rules.clump };
-        let mut rate = RateTest::new(rate);
-        rate.start(FIRST);
         let share = rules.share.filter(|_| rules.counted && has_baseline);
+        let mut rate = RateTest::new(RateSettings { alpha: alpha * ERRORS, ..rules.rate_settings() });
+        rate.start(FIRST);
         Self {
             planned_ms: settings.planned_ms,
             has_baseline,
@@ -207,15 +205,13 @@ impl Evidence {
         let Tests { blocks, totals, .. } = self.tests;
         let per_block = |n: u64| n as f64 / blocks as f64;
         (totals.baseline_requests > 0).then(|| Scene {
-            settings: RateSettings {
-                alpha: self.rules.alpha_of_errors(),
-                tolerated_odds: self.rules.tolerated_odds,
-                clump: self.rules.clump,
-            },
+            settings: self.rules.rate_settings(),
             blocks,
             requests: per_block(totals.requests),
             baseline_requests: per_block(totals.baseline_requests),
             baseline_rate: (totals.baseline_errors as f64 + 0.5) / (totals.baseline_requests as f64 + 1.0),
+            baseline_failures: Some(totals.baseline_errors),
+            arrivals: self.rules.arrivals(),
             first: FIRST,
         })
     }
@@ -240,7 +236,7 @@ impl Tests {
         if let Some(pass) = &mut self.pass {
             pass.update(arms.errors, arms.requests);
         }
-        self.blocks += u64::from(arms.requests > 0);
+        self.blocks += u64::from(arms.requests + arms.baseline_requests > 0);
         self.totals.requests += arms.requests;
         self.totals.errors += arms.errors;
         self.totals.baseline_requests += arms.baseline_requests;
@@ -282,9 +278,19 @@ impl Alone {
 }
 
 impl Statistics {
-    /// What the comparison of errors may spend.
-    pub(crate) fn alpha_of_errors(&self) -> f64 {
-        self.alpha * COMPARED * ERRORS
+    /// How errors are compared, where a baseline lives.
+    pub(crate) fn rate_settings(&self) -> RateSettings {
+        RateSettings {
+            alpha: self.alpha * COMPARED * ERRORS,
+            tolerated_odds: self.tolerated_odds,
+            clump: self.clump,
+            share: self.share.filter(|_| self.counted),
+        }
+    }
+
+    /// How requests come: others send theirs whenever they like.
+    pub(crate) fn arrivals(&self) -> Arrivals {
+        if self.counted { Arrivals::Random } else { Arrivals::Fixed }
     }
 }
 

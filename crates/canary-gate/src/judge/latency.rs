@@ -30,7 +30,7 @@ pub(crate) struct Slowness {
     compared_ms: u64,
     pairs: u64,
     slower: u64,
-    has_pairs: bool,
+    has_votes: bool,
 }
 
 impl Slowness {
@@ -47,7 +47,7 @@ impl Slowness {
             compared_ms: warm_up_ms,
             pairs: 0,
             slower: 0,
-            has_pairs: false,
+            has_votes: false,
         };
         this.start(FIRST);
         this
@@ -77,14 +77,19 @@ impl Slowness {
         }
     }
 
-    /// The majority of the pairs; a tie speaks for the canary. If no pair is slower with more than ½
-    /// probability, neither is the majority.
+    /// The majority of the pairs, or of the requests; a tie speaks for the canary. If no pair is slower with
+    /// more than ½ probability, neither is the majority.
     fn vote(&mut self) {
-        if self.pairs > 0 {
-            self.has_pairs = true;
-            self.signs.update(u64::from(2 * self.slower > self.pairs), 1);
-            (self.pairs, self.slower) = (0, 0);
+        let slower = if self.pairs > 0 {
+            Some(2 * self.slower > self.pairs)
+        } else {
+            majority_is_slower(&self.canary, &self.baseline, self.margin)
+        };
+        if let Some(slower) = slower {
+            self.has_votes = true;
+            self.signs.update(u64::from(slower), 1);
         }
+        (self.pairs, self.slower) = (0, 0);
     }
 
     fn compare_tails(&mut self) {
@@ -109,9 +114,25 @@ impl Slowness {
     /// The evidence; 1 at the start.
     pub(crate) fn evidence(&self) -> f64 {
         let tails = self.tails.evidence();
-        // Fixed before anything is judged: a source has pairs from its first answer on, or never.
-        if self.has_pairs { weighted(&[(0.5, self.signs.evidence()), (0.5, tails)]) } else { tails }
+        // Fixed before anything is judged: a source has latencies of both arms from its first answer on, or never.
+        if self.has_votes { weighted(&[(0.5, self.signs.evidence()), (0.5, tails)]) } else { tails }
     }
+}
+
+/// Whether more than half of the canary's requests certainly took longer than the baseline's median and the
+/// margin. By symmetry an arm of the same distribution does so with at most ½ probability: its median is above
+/// the other's as often as below. `None` if there is nothing to compare.
+fn majority_is_slower(canary: &Latencies, baseline: &Latencies, margin: f64) -> Option<bool> {
+    let total = |latencies: &Latencies| latencies.counts.iter().sum::<u64>();
+    let (n, baseline_n) = (total(canary), total(baseline));
+    if n == 0 || baseline_n == 0 || canary.upper_ms != baseline.upper_ms {
+        return None;
+    }
+    // Of an even number the upper one of both in the middle.
+    let middle = (baseline_n / 2 + 1) as f64 / baseline_n as f64;
+    let slower = limit(baseline, baseline_n, middle)
+        .map_or(0, |(_, limit_ms)| above(canary, limit_ms * (1.0 + margin)));
+    Some(2 * slower > n)
 }
 
 /// The upper limit of the bucket in which the quantile lies, and its place. `None` in the open one.
@@ -149,6 +170,27 @@ mod tests {
         assert_eq!(above(&past, 20.0), 20);
         assert_eq!(above(&past, 23.0), 5, "the bucket that holds 23 ms is not certainly slower");
         assert_eq!(above(&past, 100.0), 0);
+    }
+
+    #[test]
+    fn a_majority_is_slower_only_if_it_certainly_is() {
+        let baseline = latencies(&[2, 5, 3, 0, 0]);
+        for (canary, slower) in [
+            (&[0, 0, 0, 0, 0][..], None),
+            (&[1, 1, 1, 0, 0], Some(false)),
+            (&[0, 0, 5, 0, 0], Some(false)),
+            (&[1, 0, 1, 1, 1], Some(false)),
+            (&[1, 0, 0, 1, 1], Some(true)),
+        ] {
+            assert_eq!(majority_is_slower(&latencies(canary), &baseline, 0.15), slower, "{canary:?}");
+        }
+        assert_eq!(majority_is_slower(&baseline, &latencies(&[0; 5]), 0.15), None);
+        let open = latencies(&[0, 0, 0, 0, 9]);
+        assert_eq!(
+            majority_is_slower(&open, &open, 0.15),
+            Some(false),
+            "beyond the last edge nothing is known"
+        );
     }
 
     fn fed(canary: &[u64], baseline: &[u64]) -> f64 {

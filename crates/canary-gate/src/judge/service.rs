@@ -209,12 +209,14 @@ impl Service {
     fn are_ill_together(&self, t_ms: u64, settings: &Settings) -> bool {
         let Some(baseline) = self.live_baseline().filter(|_| self.evidence.is_some()) else { return false };
         let since_ms = t_ms.saturating_sub(settings.moment_ms());
-        if self.canary.newest_failed_ms() < since_ms || baseline.newest_failed_ms() < since_ms {
+        if !self.canary.may_have_failed_twice_since(since_ms)
+            || !baseline.may_have_failed_twice_since(since_ms)
+        {
             return false;
         }
         let (canary, baseline) = (self.canary.since(since_ms), baseline.since(since_ms));
         let ill = |share: Share| share.errors >= 2 && share.is_above(settings.trouble_percent());
-        ill(canary) && ill(baseline) && !canary.is_clearly_worse_than(baseline)
+        ill(canary) && ill(baseline) && !canary.is_surely_worse_than(baseline)
     }
 
     /// The gravest breach, whoever is to blame.

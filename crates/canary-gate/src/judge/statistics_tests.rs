@@ -48,8 +48,20 @@ fn arm_tick(arm: Arm, counts: Vec<Counts>) -> ArmTick {
 
 /// Runs a stage; `of` gives canary and baseline of each second.
 fn run(settings: &Settings, seed: u64, of: impl Fn(u64) -> (Option<Second>, Option<Second>)) -> Decision {
+    judged(Judge::new(settings.clone(), &watched(true)).without_certificate(), seed, of)
+}
+
+/// The same, and a promotion says what would have been seen.
+fn run_certified(
+    settings: &Settings,
+    seed: u64,
+    of: impl Fn(u64) -> (Option<Second>, Option<Second>),
+) -> Decision {
+    judged(Judge::new(settings.clone(), &watched(true)), seed, of)
+}
+
+fn judged(mut judge: Judge, seed: u64, of: impl Fn(u64) -> (Option<Second>, Option<Second>)) -> Decision {
     let mut random = Random::new(seed);
-    let mut judge = Judge::new(settings.clone(), &watched(true));
     for second in 1.. {
         let (canary, baseline) = of(second);
         let arms = [(Arm::Canary, canary), (Arm::Baseline, baseline)].into_iter();
@@ -65,7 +77,7 @@ fn run(settings: &Settings, seed: u64, of: impl Fn(u64) -> (Option<Second>, Opti
 
 #[test]
 fn a_healthy_canary_is_promoted_with_a_certificate() {
-    let decision = run(&settings(|_| {}, true), 1, |_| (Some(CANARY), Some(BASELINE)));
+    let decision = run_certified(&settings(|_| {}, true), 1, |_| (Some(CANARY), Some(BASELINE)));
     assert_eq!(decision.reason, Reason::Promoted, "{}", decision.message);
     let certificate = &decision.services[0].certificate;
     assert_eq!((certificate.samples, certificate.alpha), (1500, Some(0.0045)));
@@ -268,7 +280,7 @@ fn silence_is_not_health() {
 fn a_promotion_needs_the_power_that_was_asked_for() {
     for (percent, verdict) in [(0.3, GateVerdict::Inconclusive), (2.0, GateVerdict::Promote)] {
         let settings = settings(|gate| gate.detect_error_percent = Some(percent), true);
-        let decision = run(&settings, 7, |_| (Some(CANARY), Some(BASELINE)));
+        let decision = run_certified(&settings, 7, |_| (Some(CANARY), Some(BASELINE)));
         assert_eq!(decision.verdict, verdict, "{}", decision.message);
         assert_eq!(decision.services[0].certificate.asked_error_rate, Some(percent / 100.0));
     }
