@@ -243,7 +243,9 @@ impl Service {
         let is_outage = streak.dark >= settings.outage_of(clump);
         let is_row = settings.row_of(clump).is_some_and(|row| streak.length >= row);
         let newest_ms = self.canary.newest_sent_ms().unwrap_or_default();
-        let lasts = newest_ms.saturating_sub(streak.since_ms) >= settings.least_row_ms();
+        // What is proved needs no time to be believed.
+        let lasts = newest_ms.saturating_sub(streak.since_ms) >= settings.least_row_ms()
+            || self.find_proof().is_some();
         if !(is_outage || is_row) || !lasts || self.is_explained(streak) {
             return None;
         }
