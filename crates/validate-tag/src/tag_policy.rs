@@ -91,7 +91,7 @@ pub(crate) fn parse(text: &str, origin: Origin, pattern: &str) -> Result<Release
 fn check_characters(what: &str, text: &str) -> Result<(), StepError> {
     let refuse = |why: String| {
         Err(StepError::new(Reason::UsageError, format!("the {what} {} is not allowed: {why}", shown(text)))
-            .hint(format!("a {what} is made of a-z, A-Z, 0-9 and . _ + / @ - here")))
+            .hint(format!("a {what} is made of a-z, A-Z, 0-9 and . _ + / @ -")))
     };
     let allowed = |c: char| c.is_ascii_alphanumeric() || "._+/@-".contains(c);
     if text.len() > LONGEST_BYTES {
