@@ -20,9 +20,9 @@ say() { # <level> <text>: an annotation; whatever stands in the text, the runner
   text=${text//$'\r'/%0D} && printf '::%s title=deploy-kit::%s\n' "$1" "${text//$'\n'/%0A}" >&2
 }
 fail() { say error "$2"; exit "$1"; } # <exit code> <text>
-is_pinned() { # <file>
+is_pinned() { # <file>; openssl first, because it uses the instructions that processors have for it
   local sum
-  if type -p sha256sum >/dev/null; then sum=$(sha256sum <"$1"); else sum=$(shasum -a 256 <"$1"); fi
+  sum=$({ openssl dgst -sha256 -r || sha256sum || shasum -a 256; } <"$1" 2>/dev/null)
   [[ ${sum%% *} == "$pinned" ]]
 }
 obtain() { # <program>: sets file to a program that is the pinned one

@@ -60,6 +60,26 @@ fn a_program_is_fetched_once_and_checked_at_every_use() {
     assert_eq!(parts, 1, "nothing half-fetched is left");
 }
 
+/// Whatever computes the SHA-256: one that cannot is no reason to believe, nor to refuse.
+#[test]
+fn a_digest_is_computed_by_whoever_can() {
+    for (script, ran) in
+        [("exit 1", true), ("echo 'unknown option' >&2; exit 1", true), ("echo deadbeef", false)]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let openssl = folder.path().join("openssl");
+        std::fs::write(&openssl, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&openssl, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+        let seen = smoke(&mut offline().env("PATH", path));
+        if ran {
+            assert_ran(&seen);
+        } else {
+            assert_refused(&seen, 3, "is not the one that was released");
+        }
+    }
+}
+
 #[test]
 fn a_program_that_is_not_the_released_one_never_runs() {
     let folder = tempfile::tempdir().unwrap();

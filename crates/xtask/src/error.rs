@@ -21,6 +21,8 @@ pub(crate) enum Error {
     Toml { path: String, source: Box<toml::de::Error> },
     #[error("`{command}` did not print the expected JSON document")]
     Json { command: String, source: serde_json::Error },
+    #[error("`{command}` answered {answer:?}, which nobody understands")]
+    Answer { command: String, answer: String },
     #[error("`{}` holds no release: {reason}", folder.display())]
     Assets { folder: PathBuf, reason: String },
     #[error("refused to write the generated path `{path}`: {reason}")]

@@ -3,12 +3,11 @@
 use crate::error::Error;
 use crate::workspace::Workspace;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 /// Its inputs.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Where the programs of a release lie, each by its name; without this, they are built
+    /// Where programs of a release lie, each by its name; without this, they are built
     #[arg(long, value_name = "FOLDER")]
     programs: Option<PathBuf>,
 }
@@ -22,9 +21,16 @@ const END: &str = "<!-- launcher: end -->";
 struct Row {
     program: String,
     size_bytes: u64,
-    /// Medians, in milliseconds.
-    direct_ms: f64,
-    launched_ms: f64,
+    /// What the launcher adds.
+    added: Time,
+}
+
+/// Medians, in milliseconds: of the processors, which does not depend on what else the machine does, and on
+/// the wall.
+#[derive(Clone, Copy)]
+struct Time {
+    processor_ms: f64,
+    wall_ms: f64,
 }
 
 pub(super) fn run(workspace: &Workspace, args: &Args) -> Result<bool, Error> {
@@ -39,11 +45,16 @@ pub(super) fn run(workspace: &Workspace, args: &Args) -> Result<bool, Error> {
         None => return Ok(false),
     };
     let scratch = tempfile::tempdir().map_err(Error::file("make", Path::new("a scratch folder")))?;
+    let (there, missing): (Vec<String>, Vec<String>) =
+        programs(root)?.into_iter().partition(|program| folder.join(program).is_file());
     let mut rows = Vec::new();
-    for program in programs(root)? {
-        rows.push(measure(workspace, scratch.path(), &folder, &program)?);
+    for program in &there {
+        rows.push(measure(workspace, scratch.path(), &folder, program)?);
     }
-    let measured = table(&rows, &load());
+    let mut measured = table(&rows, &load());
+    if !missing.is_empty() {
+        measured.push_str(&format!("Not measured in that run: {}.\n", missing.join(", ")));
+    }
     println!("{measured}");
     let path = root.join(PAGE);
     let text = std::fs::read_to_string(&path).map_err(Error::file("read", &path))?;
@@ -96,36 +107,39 @@ fn measure(workspace: &Workspace, scratch: &Path, folder: &Path, program: &str) 
     std::fs::write(&script, format!("exec \"{launcher}\" {program} --version --version\n"))
         .map_err(Error::file("write", &script))?;
     let (cache, script) = (at("cache").display().to_string(), script.display().to_string());
-    let step = [
-        "env",
-        &format!("RUNNER_TOOL_CACHE={cache}"),
-        "bash",
-        "--noprofile",
-        "--norc",
-        "-e",
-        "-o",
-        "pipefail",
-        &script,
-    ];
-    let direct = ["env", &shown, "--version"];
+    let step = format!("env RUNNER_TOOL_CACHE='{cache}' bash --noprofile --norc -e -o pipefail '{script}'");
+    let direct = format!("env '{shown}' --version");
     let (mut launched, mut alone) = (Vec::new(), Vec::new());
     for _ in 0..STARTS {
-        launched.push(timed_ms(workspace, &step)?);
-        alone.push(timed_ms(workspace, &direct)?);
+        launched.push(timed(workspace, &step)?);
+        alone.push(timed(workspace, &direct)?);
     }
-    let (launched_ms, direct_ms) = (median(launched), median(alone));
-    Ok(Row { program: program.to_owned(), size_bytes, direct_ms, launched_ms })
+    let (launched, alone) = (median(&launched), median(&alone));
+    let added = Time {
+        processor_ms: launched.processor_ms - alone.processor_ms,
+        wall_ms: launched.wall_ms - alone.wall_ms,
+    };
+    Ok(Row { program: program.to_owned(), size_bytes, added })
 }
 
-fn timed_ms(workspace: &Workspace, argv: &[&str]) -> Result<f64, Error> {
-    let started = Instant::now();
-    workspace.output(argv)?;
-    Ok(started.elapsed().as_secs_f64() * 1000.0)
+/// bash knows what its children took, to the millisecond.
+fn timed(workspace: &Workspace, command: &str) -> Result<Time, Error> {
+    let script = format!("TIMEFORMAT='%3R %3U %3S'; {{ time {command} >/dev/null; }} 2>&1");
+    let answer = String::from_utf8_lossy(&workspace.output(&["bash", "-c", &script])?).into_owned();
+    let seconds: Vec<f64> = answer.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    let [wall, user, system] = seconds[..] else {
+        return Err(Error::Answer { command: command.to_owned(), answer });
+    };
+    Ok(Time { processor_ms: (user + system) * 1000.0, wall_ms: wall * 1000.0 })
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
+fn median(times: &[Time]) -> Time {
+    let of = |part: fn(&Time) -> f64| {
+        let mut values: Vec<f64> = times.iter().map(part).collect();
+        values.sort_by(f64::total_cmp);
+        values.get(values.len() / 2).copied().unwrap_or_default()
+    };
+    Time { processor_ms: of(|time| time.processor_ms), wall_ms: of(|time| time.wall_ms) }
 }
 
 /// What else the machine does: the load of the last minute, and how many processors it has.
@@ -138,15 +152,20 @@ fn load() -> String {
 
 fn table(rows: &[Row], load: &str) -> String {
     let mut text =
-        "| action | a job downloads, once per runner | added before the program runs |\n|---|---:|---:|\n"
+        "| action | a job downloads, once per runner | added, of processor time | added, on the wall |\n|---|---:|---:|---:|\n"
             .to_owned();
-    for Row { program, size_bytes, direct_ms, launched_ms } in rows {
-        let added_ms = launched_ms - direct_ms;
+    for Row { program, size_bytes, added } in rows {
         #[allow(clippy::cast_precision_loss, reason = "sizes of programs are far below 2^52")]
         let size_mb = *size_bytes as f64 / 1e6;
-        text.push_str(&format!("| `{program}` | {size_mb:.1} MB | {added_ms:.0} ms |\n"));
+        let Time { processor_ms, wall_ms } = added;
+        text.push_str(&format!(
+            "| `{program}` | {size_mb:.1} MB | {processor_ms:.0} ms | {wall_ms:.0} ms |\n"
+        ));
     }
-    text.push_str(&format!("\nMedians of {STARTS} starts with a warm tool cache, {load}: bash, the launcher, the SHA-256 of the program. Measured by `cargo xtask bench launcher`.\n"));
+    text.push_str(&format!(
+        "\nMedians of {STARTS} starts with a warm tool cache, {load}: bash, the launcher, the SHA-256 of the program. \
+         Measured by `cargo xtask bench launcher`.\n"
+    ));
     text
 }
 
@@ -163,11 +182,15 @@ mod tests {
 
     #[test]
     fn what_was_measured_is_said_with_the_load() {
-        let row =
-            Row { program: "rollout".into(), size_bytes: 12_340_000, direct_ms: 3.0, launched_ms: 44.4 };
+        let time = |processor_ms, wall_ms| Time { processor_ms, wall_ms };
+        let row = Row { program: "rollout".into(), size_bytes: 12_340_000, added: time(20.4, 40.6) };
         let text = table(&[row], "load 0.1 on 2 processors");
-        assert!(text.contains("| `rollout` | 12.3 MB | 41 ms |") && text.contains("load 0.1"), "{text}");
-        assert_eq!((median(vec![3.0, 1.0, 2.0]), median(Vec::new())), (2.0, 0.0));
+        assert!(
+            text.contains("| `rollout` | 12.3 MB | 20 ms | 41 ms |") && text.contains("load 0.1"),
+            "{text}"
+        );
+        let middle = median(&[time(3.0, 1.0), time(1.0, 3.0), time(2.0, 2.0)]);
+        assert!((middle.processor_ms - 2.0).abs() < 1e-9 && (middle.wall_ms - 2.0).abs() < 1e-9);
         let page = format!("a\n{BEGIN}old\n{END}\nb\n");
         assert_eq!(between(&page, "new").unwrap(), format!("a\n{BEGIN}\nnew\n\n{END}\nb\n"));
     }

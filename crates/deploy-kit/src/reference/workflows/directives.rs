@@ -1,14 +1,15 @@
 //! What a line `#: …` of a template stands for.
 
+use super::transfer::{download, keep, keep_in_store};
 use super::{SLOTS, verdicts};
-use crate::reference::actions::{DOWNLOAD, UPLOAD};
+use crate::reference::actions::UPLOAD;
 use kit_contract::pipeline;
 
 pub(super) const CHECKOUT: &str = "actions/checkout@3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1";
 const AWS: &str = "aws-actions/configure-aws-credentials@e6de054238d6b7531b4efff3b6587d9aade6a06c # v6.2.3";
 
 /// The deployment, in every job but the one that makes its id.
-const ID: &str = "${{ needs.validate.outputs.deployment-id }}";
+pub(super) const ID: &str = "${{ needs.validate.outputs.deployment-id }}";
 
 /// Secrets that a caller may hand over: name, group, what for.
 const SECRETS: &[(&str, &str, &str)] = &[
@@ -195,56 +196,12 @@ fn prepare(reference: &str, status: &str) -> String {
     )
 }
 
-fn condition(expression: &str) -> String {
+pub(super) fn condition(expression: &str) -> String {
     if expression.is_empty() { String::new() } else { format!("        if: {expression:?}\n") }
 }
 
-fn download(status: &str) -> String {
-    let condition = condition(status);
-    format!(
-        "      - name: What earlier jobs left
-{condition}        uses: {DOWNLOAD}
-        with:
-          pattern: \"*-{ID}\"
-          path: ${{{{ env.DEPLOY_KIT_ARTIFACTS }}}}
-          merge-multiple: true
-"
-    ) + &by_store("What earlier jobs left in the store", "bring", status, ID)
-}
-
-/// The artifacts of such a repository are open to everybody. An event that does not say so counts as one.
-const PUBLIC: &str = "!github.event.repository.private";
-const PRIVATE: &str = "github.event.repository.private";
-
-/// What passes from job to job by way of the store, in public repositories.
-fn by_store(title: &str, command: &str, status: &str, id: &str) -> String {
-    let and = if status.is_empty() { String::new() } else { format!("{status} && ") };
-    format!(
-        "      - name: {title}
-        if: \"{and}{PUBLIC}\"
-        uses: $/actions/deploy-record
-        env:
-{}        with:
-          command: {command}
-          deployment-id: {id}
-          transfer: \"off\"
-",
-        secret_env(&["store"])
-    )
-}
-
-/// `step` is one whose deployment is meant, if not the deploy's.
-fn keep_in_store(step: &str) -> String {
-    if step.is_empty() {
-        return by_store("Keep all of it in the store", "keep", "always()", ID);
-    }
-    let id = format!("${{{{ steps.{step}.outputs.deployment-id }}}}");
-    let status = format!("always() && steps.{step}.outputs.artifact-name != ''");
-    by_store("Keep all of it in the store", "keep", &status, &id)
-}
-
 /// The secrets of these groups. What the job has from elsewhere is not taken away by one that is not set.
-fn secret_env(groups: &[&str]) -> String {
+pub(super) fn secret_env(groups: &[&str]) -> String {
     SECRETS
         .iter()
         .filter(|(_, group, _)| groups.contains(group))
@@ -373,57 +330,6 @@ fn build() -> String {
           name: build-logs-{ID}
           path: ${{{{ runner.temp }}}}/build-logs
           if-no-files-found: ignore
-          overwrite: true
-          retention-days: ${{{{ inputs.retention-days }}}}
-"
-    )
-}
-
-/// Keeps artifacts of this job for later jobs and for people. Each file is kept by one job only: the others
-/// download all of them into one folder.
-fn keep(word: &str, rest: &str) -> String {
-    let mut words = rest.split(' ');
-    let mut name = words.next().unwrap_or_default().to_owned();
-    let mut globs: Vec<&str> = words.collect();
-    let only_private = format!("always() && {PRIVATE}");
-    let (mut id, mut condition, mut missing) = (ID, only_private.as_str(), "warn");
-    if name == "deployment" {
-        (id, condition) = (
-            "${{ steps.validate.outputs.deployment-id }}",
-            "always() && steps.validate.outputs.deployment-id != ''",
-        );
-    }
-    if word == "keep-if" {
-        missing = "ignore";
-    }
-    if word == "keep-apart" {
-        // Not by the pattern of the others: it may hold a later attempt of one of their files.
-        globs = vec!["rollback"];
-        name = "guard-of".to_owned();
-    }
-    let folder = "${{ env.DEPLOY_KIT_ARTIFACTS }}";
-    let mut paths = String::new();
-    for glob in globs {
-        if glob.contains('.') {
-            paths.push_str(&format!("            {folder}/{glob}\n"));
-        } else {
-            paths
-                .push_str(&format!("            {folder}/{glob}.*\n            {folder}/history/{glob}.*\n"));
-        }
-        if glob == "rollback" {
-            // The page of this name is kept by the job of the record, and lies here when a job runs again.
-            paths.push_str(&format!("            !{folder}/rollback.md\n"));
-        }
-    }
-    format!(
-        "      - name: Keep {name}
-        if: {condition}
-        uses: {UPLOAD}
-        with:
-          name: {name}-{id}
-          path: |
-{paths}          if-no-files-found: {missing}
-          include-hidden-files: true
           overwrite: true
           retention-days: ${{{{ inputs.retention-days }}}}
 "

@@ -2,6 +2,7 @@
 //! from the pipeline table, the continuation table and the actions.
 
 mod directives;
+mod transfer;
 mod verdicts;
 
 use super::actions::{DOWNLOAD, UPLOAD};
