@@ -3,7 +3,7 @@
 //! For each database in turn: a consistent copy is compressed on all cores (`member`, `level`) and streamed
 //! into the store (`produce`, `upload`), read back and restored into a scratch database as far as `ladder`
 //! says (`prove`, `read_back`), and what came back is compared with what was copied (`proof`). The metadata, written last, makes it a backup (`one`); a backup that an
-//! earlier run of the same deployment finished is proved again and adopted.
+//! earlier run of the same deployment finished is proved again and adopted. `prune` removes what has had its time.
 #![warn(missing_docs)]
 
 mod args;
@@ -15,6 +15,7 @@ mod place;
 mod produce;
 mod proof;
 mod prove;
+mod prune;
 mod read_back;
 mod report;
 #[cfg(test)]
@@ -34,7 +35,9 @@ use std::path::Path;
 
 /// The program.
 pub fn program() -> Program {
-    Program::new("db-backup", "Backs up every database and tries the restore").step::<DbBackup>()
+    Program::new("db-backup", "Backs up every database and tries the restore")
+        .step::<DbBackup>()
+        .tool::<prune::Prune>()
 }
 
 /// The step.

@@ -225,6 +225,34 @@ fn what_a_dead_run_left_without_metadata_is_made_anew() {
     assert_eq!(metadata(&sandbox).sha256, Sha256::of(&bytes(&sandbox, OBJECT)));
 }
 
+/// Two backups, of which one has had its time, and what a run left that died long ago.
+#[test]
+fn what_has_had_its_time_goes_on_confirmation_and_the_last_good_one_never() {
+    const NEWER: &str = "1763799999-abc1234";
+    const LEFT: &str = ".deploy-kit/store/shop/production/backup-1600000000-abc1234.sqlite.gz";
+    let sandbox = shop();
+    ended(&sandbox, &sandbox.run(BINARY, &[]), 0, "verified_full");
+    sandbox.write(".deploy-kit/artifacts/deployment.json", deployment(NEWER, "release_accepted"));
+    ended(&sandbox, &sandbox.run(BINARY, &[]), 0, "verified_full");
+    sandbox.write(LEFT, "half of a backup");
+    let prune = |args: &[&str]| sandbox.run(BINARY, &[&["prune"], args].concat());
+    let by_age = prune(&["--keep-days", "0"]);
+    assert_eq!(by_age.code, Some(0), "{}", by_age.stderr);
+    assert!(by_age.stdout.contains("0 of 2 backups"), "the newest five stay: {}", by_age.stdout);
+    let rules = ["--keep-days", "0", "--keep-least", "0"];
+    let planned = prune(&rules);
+    assert!(planned.stdout.contains(ID) && planned.stdout.contains("1 of 2 backups"), "{}", planned.stdout);
+    assert!(planned.stdout.contains("left by a run that died") && !planned.stdout.contains(NEWER));
+    assert!(sandbox.has(METADATA) && sandbox.has(OBJECT) && sandbox.has(LEFT), "nothing without consent");
+    for expected in ["removed 1 of 2 backups", "nothing of 1 backups has had its time"] {
+        let done = prune(&[&rules[..], &["--confirm"]].concat());
+        assert_eq!(done.code, Some(0), "{}", done.stderr);
+        assert!(done.stdout.contains(expected), "{}", done.stdout);
+        assert!(!sandbox.has(METADATA) && !sandbox.has(OBJECT) && !sandbox.has(LEFT));
+        assert!(sandbox.has(&METADATA.replace(ID, NEWER)) && sandbox.has(&OBJECT.replace(ID, NEWER)));
+    }
+}
+
 #[test]
 fn one_database_by_url_needs_no_configuration() {
     let sandbox = Sandbox::new().env("DEPLOY_KIT_DATABASE_URL", "sqlite:ad-hoc.db");

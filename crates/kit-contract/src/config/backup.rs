@@ -60,7 +60,27 @@ impl WantedProof {
     }
 }
 
-/// How backups are made and proved.
+/// Which backups `db-backup prune` leaves alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Keep {
+    /// Those whose content is younger than this many days.
+    pub days: u32,
+    /// The newest so many of each database that were proved as far as `migrate` asks, however old they are.
+    /// Never less than one.
+    pub least: u32,
+    /// At most so many of each database, however young they are. Absent: age alone decides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub most: Option<u32>,
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        Self { days: 365, least: 5, most: None }
+    }
+}
+
+/// How backups are made, proved and kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Backup {
@@ -72,6 +92,8 @@ pub struct Backup {
     pub required_proof: RequiredProof,
     /// How old a backup may be when `migrate` starts, counted from the moment its content was fixed.
     pub max_age: Span,
+    /// Which backups `db-backup prune` leaves alone.
+    pub keep: Keep,
 }
 
 impl Default for Backup {
@@ -81,6 +103,7 @@ impl Default for Backup {
             proof_budget: Span::from_secs(5 * 60),
             required_proof: RequiredProof::Schema,
             max_age: Span::from_secs(60 * 60),
+            keep: Keep::default(),
         }
     }
 }

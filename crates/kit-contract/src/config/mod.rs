@@ -22,7 +22,7 @@ mod tree;
 
 pub use address::{HeaderValue, Headers};
 pub use app::{Database, MigrationTool, Prereleases, Release, Rollback, ScratchKind, Service};
-pub use backup::{Backup, RequiredProof, WantedProof};
+pub use backup::{Backup, Keep, RequiredProof, WantedProof};
 pub use channel::{Channel, ChannelKind, Event};
 pub use error::{ConfigError, nearest};
 pub use gate::{Gate, InconclusiveAction, ProbeTarget, ServiceProbe, Stage};
