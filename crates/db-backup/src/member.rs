@@ -18,6 +18,8 @@ pub(crate) fn make(block: &[u8], level: u8) -> Result<Vec<u8>, String> {
     let size =
         compressor.gzip_compress(block, &mut member).map_err(|error| format!("cannot compress: {error}"))?;
     member.truncate(size);
+    // Members wait for the store: only what is in them may take memory.
+    member.shrink_to_fit();
     check(block, &member)?;
     Ok(member)
 }

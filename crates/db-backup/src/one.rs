@@ -26,9 +26,12 @@ pub(crate) async fn back_up(
     let database = kit_database::open_for_restore(&target.url, &target.input, options, cx).await?;
     let slot = place.slot(&target.name, database.extension())?;
     match place.metadata(&slot).await? {
-        Some(promised) => adopt(cx, place, &slot, target, &*database, promised, (rules, scratch)).await,
+        Some(promised) => {
+            let slot = slot.finished(&promised.key).unwrap_or(slot);
+            adopt(cx, place, &slot, target, &*database, promised, (rules, scratch)).await
+        }
         None => {
-            place.clear(cx, &slot).await?;
+            let slot = place.clear(cx, slot).await?;
             make(cx, place, &slot, target, &*database, (rules, scratch)).await
         }
     }

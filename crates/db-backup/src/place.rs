@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 /// After so long no run is still writing a backup: a job ends earlier.
 const ABANDONED: SignedDuration = SignedDuration::from_hours(48);
+/// How often a backup is begun anew beside copies that cannot be removed.
+const MOST_ATTEMPTS: u32 = 9;
 /// How many earlier backups are looked at.
 const LOOK_BACK: usize = 8;
 
@@ -30,6 +32,28 @@ pub(crate) struct Slot {
     pub(crate) key: Key,
     /// The commit marker.
     pub(crate) metadata: Key,
+}
+
+impl Slot {
+    /// The key of an attempt: the first is the key itself, the second `backup-<id>.attempt-2.sql.gz`.
+    fn attempt(&self, number: u32) -> Result<Key, StepError> {
+        let key = self.key.as_str();
+        let extensions = self.metadata.as_str().strip_suffix(".json").and_then(|stem| key.strip_prefix(stem));
+        match (number, extensions) {
+            (1, _) | (_, None) => Ok(self.key.clone()),
+            (_, Some(extensions)) => {
+                let stem = key.strip_suffix(extensions).unwrap_or(key);
+                let key = format!("{stem}.attempt-{number}{extensions}").parse();
+                key.or_reason(Reason::InternalError, "a backup cannot be named")
+            }
+        }
+    }
+
+    /// The slot of a backup that was finished, if it is one of ours.
+    pub(crate) fn finished(&self, key: &str) -> Option<Self> {
+        let attempts = (1..=MOST_ATTEMPTS).filter_map(|number| self.attempt(number).ok());
+        attempts.into_iter().find(|known| known.as_str() == key).map(|key| Self { key, ..self.clone() })
+    }
 }
 
 impl Place {
@@ -87,14 +111,38 @@ impl Place {
         None
     }
 
-    /// Removes what stands under the key without metadata: whether it is whole, nobody knows any more.
-    pub(crate) async fn clear(&self, cx: &Context, slot: &Slot) -> Result<(), StepError> {
-        self.sweep(cx, slot).await;
-        let Some(found) = self.store.head(&slot.key).await? else { return Ok(()) };
-        self.store.delete(&slot.key, &found.version).await?;
+    /// A slot whose key is free. What stands there without metadata is removed, since nobody knows any more
+    /// whether it is whole; where this run may remove nothing, the next attempt is written beside it.
+    pub(crate) async fn clear(&self, cx: &Context, slot: Slot) -> Result<Slot, StepError> {
+        self.sweep(cx, &slot).await;
+        for attempt in 1..=MOST_ATTEMPTS {
+            let key = slot.attempt(attempt)?;
+            let Some(found) = self.store.head(&key).await? else { return Ok(Slot { key, ..slot }) };
+            let location = self.location(&key);
+            match self.store.delete(&key, &found.version).await {
+                Ok(()) => {
+                    cx.out.say(&format!(
+                        "removed {location}: a run left it without metadata, so it was no backup"
+                    ));
+                    return Ok(Slot { key, ..slot });
+                }
+                Err(error) => {
+                    let why = StepError::from(error).chain();
+                    cx.out.say(&format!(
+                        "{location} stays: a run left it without metadata, so it is no backup, and it cannot be \
+                         removed ({why})"
+                    ));
+                }
+            }
+        }
         let location = self.location(&slot.key);
-        cx.out.say(&format!("removed {location}: a run left it without metadata, so it was no backup"));
-        Ok(())
+        Err(StepError::new(
+            Reason::StoreUnreachable,
+            format!(
+                "{MOST_ATTEMPTS} runs left copies like {location} without metadata, and none can be removed"
+            ),
+        )
+        .hint("remove them by hand, with more rights than this run has"))
     }
 
     /// Removes what killed runs began and never ended: of this backup, which is nobody else's, and of any

@@ -29,6 +29,7 @@ struct Liar {
     inner: MemoryStore,
     reading: Option<Lie>,
     forgets: bool,
+    keeps: bool,
 }
 
 /// Ends with an error.
@@ -59,6 +60,15 @@ impl Store for Liar {
         self.inner.replace(key, bytes, expected).await
     }
     async fn delete(&self, key: &Key, expected: &Version) -> Result<(), StoreError> {
+        if self.keeps {
+            return Err(StoreError::Unreachable {
+                action: "remove",
+                what: key.to_string(),
+                address: self.describe(),
+                source: "access denied".into(),
+                hint: None,
+            });
+        }
         self.inner.delete(key, expected).await
     }
     async fn list(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
@@ -133,7 +143,7 @@ impl Bench {
     }
 
     async fn lie(&self, reading: Option<Lie>, forgets: bool) -> StepError {
-        let liar = Liar { inner: self.store.clone(), reading, forgets };
+        let liar = Liar { inner: self.store.clone(), reading, forgets, keeps: false };
         self.run_on(Arc::new(liar)).await.unwrap_err()
     }
 
@@ -161,6 +171,31 @@ async fn a_mismatch_that_cannot_be_removed_is_said_and_is_no_backup() {
     assert!(error.hints.iter().any(|hint| hint.contains("could not be removed")), "{:?}", error.hints);
     assert_eq!(bench.objects().await, ["shop/production/backup-1763712000-abc1234.sqlite.gz"]);
     assert_eq!(bench.run().await.unwrap().proof, Proof::Full);
+}
+
+/// What a dead run left stays where a deploy may remove nothing: the next attempt is written beside it, and
+/// found by every later run.
+#[tokio::test]
+async fn what_cannot_be_removed_does_not_stop_the_next_attempt() {
+    let bench = Bench::new().await;
+    let liar = || Liar { inner: bench.store.clone(), reading: None, forgets: false, keeps: true };
+    let key = |attempt: &str| format!("shop/production/backup-1763712000-abc1234{attempt}.sqlite.gz");
+    for left in [key(""), key(".attempt-2")] {
+        bench.store.create(&left.parse().unwrap(), b"half of it").await.unwrap();
+    }
+    let backup = bench.run_on(Arc::new(liar())).await.unwrap();
+    assert_eq!((backup.key.clone(), backup.adopted), (key(".attempt-3"), false));
+    let again = bench.run_on(Arc::new(liar())).await.unwrap();
+    assert_eq!((again.key, again.adopted), (backup.key, true));
+    let bench = Bench::new().await;
+    let liar = Liar { inner: bench.store.clone(), reading: None, forgets: false, keeps: true };
+    for attempt in 1..=9 {
+        let left = if attempt == 1 { key("") } else { key(&format!(".attempt-{attempt}")) };
+        bench.store.create(&left.parse().unwrap(), b"half of it").await.unwrap();
+    }
+    let error = bench.run_on(Arc::new(liar)).await.unwrap_err();
+    assert_eq!(error.reason, Reason::StoreUnreachable, "{}", error.chain());
+    assert!(error.to_string().contains("9 runs left copies"), "{error}");
 }
 
 #[tokio::test]

@@ -25,15 +25,17 @@ pub(crate) async fn upload(
     // A task of its own: compression and the store overlap.
     let producer = tokio::spawn(produce(cx.clone(), dump, progress, sender));
     let stored = place.store.create_stream(&slot.key, &mut pieces).await;
+    // A short copy fits into the channel: that its producer came to the end says nothing about the store.
+    let was_read = pieces.was_read_whole();
     // Lets the producer go if the store gave up early.
     drop(pieces);
     let produced = producer.await.or_reason(Reason::InternalError, "the copy ended in a bug");
     let (stored, why) = match (stored, produced) {
-        (Ok(uploaded), Ok(Ok(Some(produced)))) => return Ok((uploaded, produced)),
+        (Ok(uploaded), Ok(Ok(Some(produced)))) if was_read => return Ok((uploaded, produced)),
         // The producer knows better than the store what went wrong.
         (stored, Err(error) | Ok(Err(error))) => (stored.is_ok(), error),
         (Err(error), Ok(Ok(_))) => (false, error.into()),
-        (Ok(_), Ok(Ok(None))) => (
+        (Ok(_), Ok(Ok(_))) => (
             true,
             StepError::new(
                 Reason::StoreUnsuitable,

@@ -37,6 +37,14 @@ impl Pieces {
     }
 }
 
+impl Pieces {
+    /// True if it was read to an end that its producer had said. Who claims to have all of it without having
+    /// come here has not.
+    pub const fn was_read_whole(&self) -> bool {
+        self.ended
+    }
+}
+
 impl AsyncRead for Pieces {
     fn poll_read(
         self: Pin<&mut Self>,
