@@ -11,16 +11,17 @@ const MIB: usize = 1024 * 1024;
 pub(crate) const MOST_PARTS: i32 = 10_000;
 
 /// How much may be on its way at once. One more part is being filled meanwhile.
-const IN_FLIGHT_BYTES: usize = 32 * MIB;
+const IN_FLIGHT_BYTES: usize = 20 * MIB;
 
-/// Up to which part number, which size.
+/// Up to which part number, which size. The smallest are the smallest that S3 takes: four of them on their way
+/// and one that is filled are what most backups hold in memory.
 const SIZES: [(i32, usize); 7] = [
-    (5_000, 8 * MIB),      // 39 GiB
-    (7_000, 16 * MIB),     // 70 GiB
-    (8_000, 32 * MIB),     // 102 GiB: until here at most 64 MiB are held
-    (8_500, 64 * MIB),     // 133 GiB
-    (9_000, 128 * MIB),    // 195 GiB
-    (9_500, 512 * MIB),    // 445 GiB
+    (5_000, 5 * MIB),      // 24 GiB
+    (7_200, 16 * MIB),     // 58 GiB
+    (8_600, 32 * MIB),     // 102 GiB: until here at most 64 MiB are held
+    (8_850, 64 * MIB),     // 118 GiB
+    (9_150, 128 * MIB),    // 155 GiB
+    (9_450, 512 * MIB),    // 305 GiB
     (10_000, 4_096 * MIB), // 2.4 TiB
 ];
 

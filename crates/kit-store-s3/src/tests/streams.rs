@@ -26,7 +26,7 @@ async fn many_parts_become_one_object() {
     let bench = Bench::start();
     let store = bench.store().await;
     // One byte less than a part, exactly one, exactly two, and some more.
-    for (size, parts) in [(8 * MIB - 1, 0), (8 * MIB, 1), (16 * MIB, 2), (35 * MIB + 7, 5)] {
+    for (size, parts) in [(5 * MIB - 1, 0), (5 * MIB, 1), (10 * MIB, 2), (22 * MIB + 7, 5)] {
         let before = bench.proxy.count("PUT", "partNumber=");
         let (name, content) = (format!("s/{size}"), bytes(size));
         let uploaded = store.create_stream(&key(&name), &mut content.as_slice()).await.unwrap();
@@ -39,7 +39,7 @@ async fn many_parts_become_one_object() {
         let again = store.create_stream(&key(&name), &mut content.as_slice()).await.unwrap_err();
         assert!(matches!(again, StoreError::AlreadyExists { .. }), "{again}");
     }
-    let error = store.get(&key(&format!("s/{}", 35 * MIB + 7))).await.unwrap_err();
+    let error = store.get(&key(&format!("s/{}", 22 * MIB + 7))).await.unwrap_err();
     assert!(matches!(error, StoreError::TooLarge { .. }), "{error}");
     assert_eq!(bench.server.unfinished_uploads(BUCKET), 0);
 }
