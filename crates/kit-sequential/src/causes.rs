@@ -31,7 +31,7 @@ const SOLID_CLUMPS: u64 = 2;
 /// canary's covers twice the mean number of failures, and goes on for two more blocks.
 ///
 /// Before anything is learned, only a block without any success is suspected of being the middle of a
-/// clump: it and its neighbours have one cause, up to two usual clumps. (A canary that only fails is found by
+/// clump: it and its neighbours have one cause, up to two usual clumps, if it is no larger itself. (A canary that only fails is found by
 /// the length of the row.)
 ///
 /// Whatever is learned, the count is at most the number of failures, so a ratio that grows with it stays an
@@ -102,7 +102,8 @@ impl Causes {
         let was_solid = self.was_solid;
         self.learn(block.baseline_errors);
         let size = self.size();
-        self.was_solid = block.errors >= LEAST_SOLID && block.errors >= block.requests;
+        let most = SOLID_CLUMPS * self.usual;
+        self.was_solid = (LEAST_SOLID..=most).contains(&block.errors) && block.errors >= block.requests;
         let goes_on = self.learned().is_some() || self.was_solid || was_solid;
         if !goes_on || self.since > GOES_ON {
             self.covered = 0;
@@ -111,7 +112,7 @@ impl Causes {
         self.covered -= block.errors - left;
         let causes = left.div_ceil(size);
         if causes > 0 {
-            self.covered = causes * size.max(SOLID_CLUMPS * self.usual) - left;
+            self.covered = causes * size.max(most) - left;
             self.since = 0;
         }
         causes
@@ -175,7 +176,7 @@ mod tests {
         let mut causes = Causes::new(5);
         assert_eq!(counted(&mut causes, [1, 4, 1, 2, 0, 3]), [1, 1, 1, 1, 0, 1]);
         let of = |errors| TwoArms { errors, requests: 20, ..TwoArms::default() };
-        assert_eq!([6, 11].map(|errors| causes.of(of(errors))), [2, 3]);
+        assert_eq!([6, 11, 20, 20].map(|errors| causes.of(of(errors))), [2, 3, 4, 4]);
     }
 
     #[test]

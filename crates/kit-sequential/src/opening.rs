@@ -4,6 +4,8 @@ use crate::binomial::upper_tail;
 
 /// Fewer failures of the canary than this never suffice.
 const FEWEST: u64 = 3;
+/// With more than this it is no quicker than other tests.
+const WORTHWHILE: u64 = 6;
 /// It is over after so many failures.
 const MOST: u64 = 64;
 
@@ -20,17 +22,15 @@ pub(crate) struct Opening {
 }
 
 impl Opening {
-    /// The smallest number of failures that leaves room for one of the baseline.
-    pub(crate) fn new(theta: f64, spent: f64) -> Self {
-        let mut few = FEWEST;
-        while upper_tail(few, few + 1, theta) > spent && few < MOST {
-            few += 1;
-        }
+    /// The smallest number of failures that leaves room for one of the baseline. `None` if that is too large to
+    /// be worth it.
+    pub(crate) fn new(theta: f64, spent: f64) -> Option<Self> {
+        let few = (FEWEST..=WORTHWHILE).find(|few| upper_tail(*few, few + 1, theta) <= spent)?;
         let mut of = few + 1;
         while of < MOST && upper_tail(few, of + 1, theta) <= spent {
             of += 1;
         }
-        Self { few, of, spent, most_theta: theta, won: false }
+        Some(Self { few, of, spent, most_theta: theta, won: false })
     }
 
     /// True once: if so many of all failures so far are the canary's, each of the latest block with the
@@ -58,9 +58,9 @@ mod tests {
     /// The opening alone over all sequences of failures dealt at random: at most what it may spend.
     #[test]
     fn the_opening_spends_what_it_may() {
-        for (share, spent) in [(0.05, 0.0008), (0.01, 0.0008), (0.5, 0.0003), (0.2, 0.002)] {
+        for (share, spent) in [(0.05, 0.0008), (0.01, 0.0008), (0.2, 0.002)] {
             let theta = 1.2 * share / (1.2 * share + 1.0 - share);
-            let opening = Opening::new(theta, spent);
+            let opening = Opening::new(theta, spent).unwrap();
             let mut running = vec![1.0_f64];
             let mut won = 0.0;
             for _ in 0..opening.of {
@@ -79,13 +79,19 @@ mod tests {
     }
 
     #[test]
+    fn a_canary_with_half_of_the_requests_has_none() {
+        assert!(Opening::new(0.5, 0.0008).is_none());
+        assert!(Opening::new(0.0, 0.0).is_some());
+    }
+
+    #[test]
     fn it_is_won_once_and_not_by_those_who_get_more_than_they_should() {
         let theta = 0.06;
-        let mut opening = Opening::new(theta, 0.0009);
+        let mut opening = Opening::new(theta, 0.0009).unwrap();
         assert!(!opening.wins(2, 3, theta));
         assert!(opening.wins(3, 4, theta));
         assert!(!opening.wins(3, 4, theta));
-        assert!(!Opening::new(theta, 0.0009).wins(3, 5, theta), "too many failures of the baseline");
-        assert!(!Opening::new(theta, 0.0009).wins(3, 4, 2.0 * theta));
+        assert!(!Opening::new(theta, 0.0009).unwrap().wins(3, 5, theta), "too many failures of the baseline");
+        assert!(!Opening::new(theta, 0.0009).unwrap().wins(3, 4, 2.0 * theta));
     }
 }

@@ -76,7 +76,8 @@ pub fn ln_likelihood_ratio(psi: f64, theta: f64, x: f64, m: f64) -> f64 {
 ///   probability at most `a`. A fixed look sees small effects that no mixture affords.
 /// - *Opening.* The same for the first few failures of the stage: if `k` of the first `l` are the canary's,
 ///   that has at most the probability of a binomial tail. `k` and `l` are fixed at the first failure, such
-///   that at least one failure of the baseline is forgiven. A mixture would have to gather for longer. If
+///   that at least one failure of the baseline is forgiven. A mixture would have to gather for longer; where
+///   it would not, since the canary has a large share, it gets the opening's part of the evidence. If
 ///   requests are dealt to the arms with a share that is known, each failure is the canary's with the
 ///   probability `θ` of that share, whatever the rate of failure is at the moment; a larger share that is
 ///   seen replaces the one that was said.
@@ -92,7 +93,9 @@ pub struct RateTest {
     errors: u64,
     failures: u64,
     expected: f64,
+    /// Nothing before the first failure, nor where the mixture is as quick.
     opening: Option<Opening>,
+    is_settled: bool,
     requests: u64,
     all_requests: u64,
 }
@@ -118,6 +121,7 @@ impl RateTest {
             failures: 0,
             expected: 0.0,
             opening: None,
+            is_settled: false,
             requests: 0,
             all_requests: 0,
         }
@@ -154,6 +158,15 @@ impl RateTest {
             return;
         }
         let theta = odds / whole;
+        // Which view gets the opening's share is settled before anything is held against the canary.
+        let dealt = self.dealt().map_or(theta, |share| {
+            let odds = self.settings.tolerated_odds * share;
+            odds / (odds + 1.0 - share)
+        });
+        if !self.is_settled {
+            self.is_settled = true;
+            self.opening = Opening::new(dealt, self.settings.alpha * OPENING);
+        }
         let clump = self.causes.size() as f64;
         let counted = hits + block.baseline_errors;
         self.errors += hits;
@@ -163,19 +176,9 @@ impl RateTest {
         let ln_cost = EFFECTS.map(|(psi, _)| (theta * (psi - 1.0)).ln_1p());
         self.hits.update(|at| hits as f64 * ln_effects[at] - counted as f64 * ln_cost[at]);
         self.scaled.update(|at| (block.errors as f64 * ln_effects[at] - failed as f64 * ln_cost[at]) / clump);
-        self.open(theta);
-    }
-
-    /// Holds the first failures against the opening. While the canary's share of the requests was never larger
-    /// than what `few` of `of` was worked out for, they come with at most the probability of that tail.
-    fn open(&mut self, theta: f64) {
-        let spent = self.settings.alpha * OPENING;
-        let theta = self.dealt().map_or(theta, |share| {
-            let odds = self.settings.tolerated_odds * share;
-            odds / (odds + 1.0 - share)
-        });
-        let opening = self.opening.get_or_insert_with(|| Opening::new(theta, spent));
-        if opening.wins(self.errors, self.failures, theta) {
+        if let Some(opening) = &mut self.opening
+            && opening.wins(self.errors, self.failures, dealt)
+        {
             self.won += 1.0 / self.settings.alpha;
         }
     }
@@ -212,9 +215,13 @@ impl RateTest {
 
     /// The evidence that the canary is worse than tolerated; 1 at the start. At `1 / alpha` it is proof.
     pub fn evidence(&self) -> f64 {
-        let opens = self.opening.is_none_or(|opening| opening.is_open(self.failures));
-        let ahead = LOOKS * (1.0 - self.looked) + if opens { OPENING } else { 0.0 };
-        HITS * self.hits.evidence() + SCALED * self.scaled.evidence() + self.won + ahead
+        let (gathered, opening) = match self.opening {
+            Some(opening) => (HITS, if opening.is_open(self.failures) { OPENING } else { 0.0 }),
+            None if self.is_settled => (HITS + OPENING, 0.0),
+            None => (HITS, OPENING),
+        };
+        let ahead = LOOKS * (1.0 - self.looked) + opening;
+        gathered * self.hits.evidence() + SCALED * self.scaled.evidence() + self.won + ahead
     }
 
     /// True if the evidence suffices.

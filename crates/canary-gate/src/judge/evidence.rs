@@ -210,7 +210,8 @@ impl Evidence {
             requests: per_block(totals.requests),
             baseline_requests: per_block(totals.baseline_requests),
             baseline_rate: (totals.baseline_errors as f64 + 0.5) / (totals.baseline_requests as f64 + 1.0),
-            baseline_failures: Some(totals.baseline_errors),
+            // Of none or one, half a failure more than was seen is caution enough.
+            baseline_failures: Some(totals.baseline_errors).filter(|failures| *failures > 1),
             arrivals: self.rules.arrivals(),
             first: FIRST,
         })

@@ -5,12 +5,15 @@ use super::evidence::{Evidence, Proof};
 use super::settings::{Settings, Watched};
 use crate::tick::{Arm, ArmTick};
 use kit_contract::{Name, Reason};
+use kit_sequential::upper_bound;
 use std::collections::BTreeMap;
 
 /// A streak that is rarer than this, in a canary no worse than its baseline, is no chance.
 const RARE: f64 = 1e-5;
+/// A baseline that fails may fail as often as this bound says.
+const CERTAIN: f64 = 0.95;
 /// How far back before a streak the baseline is looked at.
-const BEFORE_STREAK_MS: u64 = 10_000;
+const BEFORE_STREAK_MS: u64 = 30_000;
 
 /// What the canary was caught at.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -263,7 +266,9 @@ impl Service {
     fn is_explained(&self, streak: Streak) -> bool {
         let Some(baseline) = self.live_baseline().filter(|_| self.evidence.is_some()) else { return false };
         let share = baseline.since(streak.since_ms.saturating_sub(BEFORE_STREAK_MS));
-        let rate = (share.errors as f64 + 0.5) / (share.n as f64 + 1.0);
+        // Where both are ill, a few lucky answers of the baseline must not make the canary guilty.
+        let ill = (share.errors > 0).then(|| upper_bound(share.errors, share.n, CERTAIN)).flatten();
+        let rate = ill.unwrap_or(0.5 / (share.n as f64 + 1.0));
         rate.powf(streak.length as f64) > RARE
     }
 

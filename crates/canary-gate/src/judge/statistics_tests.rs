@@ -179,6 +179,27 @@ fn an_outage_of_both_blames_nobody() {
     assert!(early <= 4, "{early} of 300, where 0.45 % are allowed");
 }
 
+/// The same for probes, of which there are few: a row of failures may be one of many.
+#[test]
+fn an_outage_of_both_blames_nobody_that_is_probed() {
+    for seed in 0..60 {
+        let mut random = Random::new(seed);
+        let rules = settings(|gate| gate.consecutive_failures = 5, false);
+        let mut judge = Judge::new(rules, &watched(true)).without_certificate();
+        let decision = (1..).find_map(|second| {
+            let rate = if second > 60 { 0.3 } else { 0.0 };
+            let arms = [Arm::Canary, Arm::Baseline].map(|arm| {
+                let kind = if random.chance(rate) { Kind::ServerError } else { Kind::Ok };
+                let sample = Sample { kind, sent_ms: second * 1000 - 1000, latency_ms: 20.0 };
+                ArmTick { samples: vec![sample], ..arm_tick(arm, Vec::new()) }
+            });
+            judge.feed(&Tick { t_ms: second * 1000, arms: arms.to_vec() })
+        });
+        let decision = decision.unwrap();
+        assert!(decision.verdict != GateVerdict::Rollback, "{seed}: {}", decision.message);
+    }
+}
+
 /// Counts of one second in which failures come in clumps of one cause, `1` in `seconds` of them begins one;
 /// what does not fit goes on in the next second.
 fn clumped(requests: u64, size: u64, seconds: f64, left: &mut u64, random: &mut Random) -> (u64, u64) {
