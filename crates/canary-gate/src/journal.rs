@@ -3,7 +3,7 @@
 use crate::judge::{Decision, Settings, Watched};
 use crate::source::Trouble;
 use crate::tick::{Arm, ArmTick, Counts, Kind, Sample, Tick};
-use kit_contract::body::Gate;
+use kit_contract::body::{Gate, GateVerdict};
 use kit_contract::{Name, Reason};
 use kit_core::fs::{self, FsError};
 use kit_core::{ResultExt as _, StepError};
@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 
 /// Kind and version of the file.
 const SCHEMA: &str = "deploy-kit/gate-ticks/v1";
+/// The stages in which the version that serves now is measured.
+const BEFORE: &str = "before-migration";
+const AFTER: &str = "after-migration";
 /// A stage of a day, probed ten times a second, stays below this.
 const LIMIT_BYTES: u64 = 512 << 20;
 
@@ -52,9 +55,40 @@ impl Header {
         }
     }
 
+    /// True if the version that serves now was measured, and no canary.
+    pub(crate) fn is_baseline(&self) -> bool {
+        matches!(self.stage.as_str(), BEFORE | AFTER) && self.services.iter().all(|watched| !watched.baseline)
+    }
+
+    /// What is concluded from a decision, and said of it.
+    pub(crate) fn told(&self, decision: &Decision) -> (Reason, String) {
+        let stopped = decision.reason == Reason::StopRequested;
+        let decided = matches!(decision.verdict, GateVerdict::Promote | GateVerdict::Rollback);
+        if !self.is_baseline() || stopped {
+            return (decision.reason, self.message(decision));
+        }
+        // The judge speaks of a canary beside a baseline; here is one version alone.
+        let text =
+            decision.message.replace("canary ", "").replace(", and there is no baseline to compare with", "");
+        let text = text.replace(", no baseline to compare with", "");
+        let migrated = match self.migrated.as_slice() {
+            [] => "the migration".to_owned(),
+            names => format!("this deploy migrated {}", names.join(", ")),
+        };
+        match (self.stage.as_str(), decision.verdict) {
+            _ if !decided => (decision.reason, text),
+            (BEFORE, _) => (Reason::BaselineMeasured, text),
+            (_, GateVerdict::Rollback) => (
+                Reason::BaselineWorse,
+                format!("{migrated}, and the version that serves now is worse since: {text}"),
+            ),
+            _ => (Reason::BaselineKept, text),
+        }
+    }
+
     /// What is said of a decision. Where both versions fail together after a migration of this deploy,
     /// that comes first: it is what changed for both.
-    pub(crate) fn message(&self, decision: &Decision) -> String {
+    fn message(&self, decision: &Decision) -> String {
         if decision.reason != Reason::CommonMode || self.migrated.is_empty() {
             return decision.message.clone();
         }

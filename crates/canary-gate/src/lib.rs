@@ -8,6 +8,8 @@
 //! The gate does not talk to the store: [`stop`] looks for a file, and [`hold`] keeps the program that
 //! writes it running beside.
 //!
+//! [`baseline`] measures the version that serves now, before and after a migration.
+//!
 //! [`forecast`] says beforehand what a stage could see, and what its limits cost.
 //!
 //! Unknown is never healthy: a canary that nobody could ask is `inconclusive`, not promoted. Nor is it
@@ -15,6 +17,7 @@
 #![warn(missing_docs)]
 
 mod args;
+mod baseline;
 mod chart;
 mod forecast;
 mod hold;
@@ -40,6 +43,7 @@ use kit_step::Program;
 pub fn program() -> Program {
     Program::new("canary-gate", "Watches the canary of one stage and says whether it may go on")
         .step::<watch::Watch>()
+        .step::<baseline::Baseline>()
         .tool::<forecast::Plan>()
         .tool::<replay::Replay>()
 }

@@ -9,6 +9,7 @@ use kit_contract::config::{
 };
 use kit_contract::{Artifact, Name, Reason};
 use kit_core::StepError;
+use std::collections::BTreeMap;
 
 /// Faster than this, the probes would be a load of their own.
 const SHORTEST_INTERVAL_MS: u64 = 10;
@@ -39,6 +40,29 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// One version of each service, held against an error rate of its own (0 to 1) where one is given.
+    pub(crate) fn of_one_arm(
+        stage: Name,
+        gate: &Gate,
+        duration: Span,
+        targets: Vec<Target>,
+        tolerated: &BTreeMap<Name, f64>,
+    ) -> Self {
+        let alpha = alpha(gate.max_false_rollback_percent, 0, 1, targets.len());
+        let mut settings = Settings::new(gate, duration).with(Statistics::new(gate, alpha));
+        let least = gate.tolerated_error_percent / 100.0;
+        // A rate of 1 would tolerate everything, and none that is measured is as high.
+        settings.tolerated =
+            tolerated.iter().map(|(name, rate)| (name.clone(), rate.clamp(least, 0.99))).collect();
+        for target in &targets {
+            if let How::Source(source, _) = &target.how {
+                let counted = Counted { share: None, lag_ms: source::lag_ms(source, gate.interval.as_ms()) };
+                settings.sources.insert(target.service.clone(), counted);
+            }
+        }
+        Self { stage, share_percent: None, settings, targets }
+    }
+
     /// What the judge must know of the services.
     pub(crate) fn watched(&self) -> Vec<Watched> {
         let watched = |target: &Target| Watched {

@@ -45,12 +45,13 @@ impl Tool for Replay {
     async fn run(args: Args, _cx: ToolContext) -> Result<ToolOutput, StepError> {
         let (header, events) = journal::read(&args.ticks)?;
         let decision = replay(&header, &events);
+        let (reason, message) = header.told(&decision);
         Ok(ToolOutput {
-            reason: decision.reason,
+            reason,
             text: report::replayed(&header, &decision),
             json: serde_json::json!({
-                "reason": decision.reason,
-                "message": header.message(&decision),
+                "reason": reason,
+                "message": message,
                 "body": header.body(&decision),
             }),
         })

@@ -189,7 +189,7 @@ pub(crate) fn replayed(header: &Header, decision: &Decision) -> String {
         span(header.settings.planned_ms),
         decision.ticks
     )];
-    lines.push(header.message(decision));
+    lines.push(header.told(decision).1);
     lines.extend(decision.services.iter().map(|service| format!("  {}", standing(service))));
     lines.join("\n")
 }

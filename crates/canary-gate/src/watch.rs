@@ -27,7 +27,7 @@ const SAVE_EVERY_TICKS: u64 = 5;
 /// A view on a terminal is drawn anew after this time.
 const REDRAW_MS: u64 = 500;
 /// The file that stops the gate, in the artifact folder.
-const STOP_FILE: &str = "stop.json";
+pub(crate) const STOP_FILE: &str = "stop.json";
 
 /// The step.
 pub(crate) struct Watch;
@@ -93,15 +93,12 @@ impl Step for Watch {
             never = hold => match never {},
         };
         if args.shadow && decision.reason != Reason::StopRequested {
-            let message = format!(
-                "would have been {}: {}",
-                report::word(decision.verdict),
-                run.header.message(&decision)
-            );
+            let (_, told) = run.header.told(&decision);
+            let message = format!("would have been {}: {told}", report::word(decision.verdict));
             return Ok(Outcome::new(Reason::Shadowed, message, run.header.body(&decision)));
         }
-        let message = run.header.message(&decision);
-        Ok(Outcome::new(decision.reason, message, run.header.body(&decision)))
+        let (reason, message) = run.header.told(&decision);
+        Ok(Outcome::new(reason, message, run.header.body(&decision)))
     }
 
     fn outputs(artifact: &Artifact<Gate>) -> Vec<(&'static str, String)> {
@@ -153,9 +150,9 @@ fn rollout(args: &Args, cx: &StepContext<Gate>) -> Result<Option<Artifact<Rollou
 }
 
 /// One stage under way.
-struct Run<'a> {
+pub(crate) struct Run<'a> {
     cx: &'a StepContext<Gate>,
-    header: Header,
+    pub(crate) header: Header,
     judge: Judge,
     sampler: Sampler<Http>,
     feeds: Feeds,
@@ -168,7 +165,7 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn start(
+    pub(crate) fn start(
         cx: &'a StepContext<Gate>,
         plan: &Plan,
         stop_file: PathBuf,
@@ -209,7 +206,7 @@ impl<'a> Run<'a> {
     }
 
     /// Round after round: look for a stop request, probe, write down, judge.
-    async fn until_decided(&mut self) -> Result<Decision, StepError> {
+    pub(crate) async fn until_decided(&mut self) -> Result<Decision, StepError> {
         loop {
             if let Some(why) = stop::requested(&self.stop_file) {
                 let (now_ms, why) = (self.sampler.now_ms(), self.cx.out.clean(&why));

@@ -253,6 +253,9 @@ reasons! {
         TooFewSamples "too_few_samples" Undecided "the gate saw too little to judge", "probe faster, or make the stage longer";
         SourceFailed "source_failed" Undecided "whoever counts the requests could not be asked, so nobody knows how the canary is", "is the source reachable from this runner, and do its names fit? the message says what was missing";
         ShareMismatch "share_mismatch" Undecided "the canary got far less traffic than it should have, so nobody knows how it is", "see what the router does; does the canary's metric count its requests?";
+        BaselineMeasured "baseline_measured" Go "the version that serves now was measured before the migration", "nothing; the run after the migration is held against it";
+        BaselineKept "baseline_kept" Go "the version that serves now fails no more often since the migration", "nothing";
+        BaselineWorse "baseline_worse" Verdict "the version that serves now fails more often since the migration", "the new version got no traffic; repair what the migration that the message names did to the old version";
         StageTooWeak "stage_too_weak" Usage "a stage cannot see what is asked of it", "probe faster, make the stage longer, or ask for less with gate.detect_error_percent";
     }
     "smoke-test" {

@@ -50,6 +50,9 @@ pub struct Settings {
     /// The services whose requests others count; those that are not named here are probed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sources: BTreeMap<Name, Counted>,
+    /// Error rates (0 to 1) that are tolerated without a living baseline, of services that have their own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tolerated: BTreeMap<Name, f64>,
 }
 
 /// How the requests of a service are counted.
@@ -136,6 +139,7 @@ impl Settings {
             hold_max_ms: gate.hold_max.as_ms(),
             statistics: None,
             sources: BTreeMap::new(),
+            tolerated: BTreeMap::new(),
         }
     }
 
@@ -148,6 +152,9 @@ impl Settings {
     /// The same, as one service is judged.
     pub(crate) fn of(&self, service: &Name) -> Self {
         let mut own = Self { sources: BTreeMap::new(), ..self.clone() };
+        if let (Some(rules), Some(rate)) = (&mut own.statistics, self.tolerated.get(service)) {
+            rules.tolerated_rate = *rate;
+        }
         if let Some(counted) = self.sources.get(service) {
             own.sources.insert(service.clone(), counted.clone());
             if let Some(rules) = &mut own.statistics {

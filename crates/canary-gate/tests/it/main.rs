@@ -2,6 +2,8 @@
 #![allow(clippy::disallowed_methods, reason = "a test prepares files, and a slow server takes its time")]
 #![allow(clippy::unwrap_used, reason = "what goes wrong here is a failed test, and must say so loudly")]
 
+mod baseline;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use kit_contract::body::{Gate, GateVerdict};
