@@ -1,5 +1,6 @@
 //! Backup and restore: wall time, size and memory, each as a ratio to `pg_dump > /dev/null` of the same run.
 
+mod mariadb;
 mod measure;
 mod report;
 mod rows;
@@ -7,6 +8,7 @@ mod server;
 
 use crate::error::Error;
 use crate::workspace::Workspace;
+use mariadb::MariaDb;
 use measure::{Measured, Sample};
 use rows::Row;
 use server::Server;
@@ -21,6 +23,9 @@ pub(crate) struct Args {
     /// Rows of the largest table; the default makes a dump of more than 1 GB
     #[arg(long, default_value_t = 4_500_000)]
     accounts: u64,
+    /// Rows of the table of the MariaDB server; the default makes a dump of about 100 MB
+    #[arg(long, default_value_t = 160_000)]
+    articles: u64,
     /// Where data, dumps and backups are put; needs about 8 GB
     #[arg(long, default_value = "/tmp/deploy-kit-bench")]
     folder: PathBuf,
@@ -38,11 +43,15 @@ pub(super) fn run(workspace: &Workspace, args: &Args) -> Result<bool, Error> {
     let server = Server::start(workspace, &args.folder)?;
     println!("seeding {} accounts and what belongs to them", args.accounts);
     server.seed(args.accounts)?;
-    let rows = rows::all(workspace, &server, &args.folder);
+    let mariadb = MariaDb::start(workspace, &args.folder)?;
+    println!("seeding {} articles", args.articles);
+    mariadb.seed(args.articles)?;
+    let mut rows = rows::all(workspace, &server, &args.folder);
+    rows.extend(mariadb::rows(workspace, &mariadb, &args.folder));
     let mut samples: BTreeMap<&'static str, Vec<Sample>> = BTreeMap::new();
     // Once for nothing: afterwards everybody finds the tables in memory.
-    if let Some(first) = rows.first() {
-        measure::run(first)?;
+    for row in rows.iter().filter(|row| [rows::R, mariadb::DUMP].contains(&row.name)) {
+        measure::run(row)?;
     }
     for round in 1..=args.runs {
         // In turn, so that what the machine does besides hits all of them.

@@ -1,6 +1,7 @@
 //! The table, and where it stands.
 
 use super::Args;
+use super::mariadb;
 use super::measure::Measured;
 use super::rows::{Against, GUNZIP, GZIP, R, Row};
 use crate::error::Error;
@@ -34,22 +35,22 @@ impl Machine {
 pub(super) fn table(measured: &[(&Row<'_>, Measured)], args: &Args, machine: &Machine) -> String {
     let of = |name: &str| measured.iter().find(|(row, _)| row.name == name).map(|(_, measured)| *measured);
     let seconds = |name| of(name).map_or(f64::NAN, |measured| measured.seconds);
-    let (dump, restore) = (seconds(R), seconds(GUNZIP));
-    let gzip = of(GZIP).map_or(f64::NAN, |measured| measured.bytes as f64);
+    let bytes = |name| of(name).map_or(f64::NAN, |measured| measured.bytes as f64);
     let mut text = String::new();
     let _ = writeln!(
         text,
-        "`cargo xtask bench backup --runs {} --accounts {}`: medians of {} runs, all rows in turn, on {} cores ({}), \
+        "`cargo xtask bench backup --runs {} --accounts {} --articles {}`: medians of {} runs, all rows in turn, on {} cores ({}), \
          server and programs on one machine, {}. Everybody writes to a folder on the same disk; the programs of \
          this repository also digest, inflate and compare every member, and sync what they stored.\n",
-        args.runs, args.accounts, args.runs, machine.cores, machine.model, machine.server
+        args.runs, args.accounts, args.articles, args.runs, machine.cores, machine.model, machine.server
     );
     text.push_str("| | wall, s | fastest – slowest | ratio | size, MB | of gzip -6 | peak memory, MiB |\n");
     text.push_str("|---|---:|---:|---:|---:|---:|---:|\n");
     for (row, measured) in measured {
-        let (base, unit) = match row.against {
-            Against::Dump => (dump, "R"),
-            Against::Restore => (restore, "× gunzip"),
+        let (base, unit, gzip) = match row.against {
+            Against::Dump => (seconds(R), "R", bytes(GZIP)),
+            Against::Restore => (seconds(GUNZIP), "× gunzip", bytes(GZIP)),
+            Against::MariaDbDump => (seconds(mariadb::DUMP), "× mariadb-dump", bytes(mariadb::GZIP)),
         };
         let (size, of_gzip) = match row.written {
             Some(_) => (

@@ -16,6 +16,8 @@ pub(super) enum Against {
     Dump,
     /// `gunzip | psql`.
     Restore,
+    /// `mariadb-dump > /dev/null`.
+    MariaDbDump,
 }
 
 /// One thing that is measured.
@@ -71,7 +73,7 @@ pub(super) fn all<'a>(workspace: &'a Workspace, server: &'a Server, folder: &'a 
     rows
 }
 
-fn remove(path: &Path) -> Result<(), Error> {
+pub(super) fn remove(path: &Path) -> Result<(), Error> {
     let _ = std::fs::remove_dir_all(path);
     let _ = std::fs::remove_file(path);
     Ok(())
@@ -87,7 +89,7 @@ fn shell(server: &Server, database: &str, text: &str, out: &Path) -> Command {
 }
 
 /// A program of ours, on its own: without a deployment and without configuration.
-fn ours(workspace: &Workspace, server: &Server, folder: &Path, program: &str, args: &[&str]) -> Command {
+pub(super) fn ours(workspace: &Workspace, url: &str, folder: &Path, program: &str, args: &[&str]) -> Command {
     let mut command = Command::new(workspace.root.join("target/release").join(program));
     command
         .args(args)
@@ -97,7 +99,7 @@ fn ours(workspace: &Workspace, server: &Server, folder: &Path, program: &str, ar
         .env_clear()
         .env("PATH", std::env::var("PATH").unwrap_or_default())
         .env("HOME", folder)
-        .env("DEPLOY_KIT_DATABASE_URL", server.url())
+        .env("DEPLOY_KIT_DATABASE_URL", url)
         .stderr(std::process::Stdio::null());
     command
 }
@@ -114,7 +116,7 @@ fn backup<'a>(
         name,
         ours: true,
         against: Against::Dump,
-        command: Box::new(move || ours(workspace, server, folder, "db-backup", &["--proof", level])),
+        command: Box::new(move || ours(workspace, &server.url(), folder, "db-backup", &["--proof", level])),
         written: Some(store.clone()),
         before: Box::new(move || remove(&store)),
         after: Box::new(|| Ok(())),
@@ -158,7 +160,7 @@ fn restore<'a>(workspace: &'a Workspace, server: &'a Server, folder: &'a Path) -
         name: "`db-restore --no-swap`",
         ours: true,
         against: Against::Restore,
-        command: Box::new(move || ours(workspace, server, folder, "db-restore", &args)),
+        command: Box::new(move || ours(workspace, &server.url(), folder, "db-restore", &args)),
         written: None,
         before: Box::new(|| Ok(())),
         after: Box::new(move || {
