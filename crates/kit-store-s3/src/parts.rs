@@ -73,7 +73,7 @@ mod tests {
     fn one_part_is_always_under_way() {
         assert!(may_send(4_096 * MIB, 0));
         assert!(!may_send(32 * MIB, 1));
-        assert!(may_send(8 * MIB, 24 * MIB));
-        assert!(!may_send(8 * MIB, 32 * MIB));
+        assert!(may_send(5 * MIB, 15 * MIB));
+        assert!(!may_send(5 * MIB, 20 * MIB));
     }
 }
