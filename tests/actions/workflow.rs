@@ -128,6 +128,10 @@ fn what_a_step_reads_was_kept_and_is_brought() {
                 path.contains(&format!("/{kind}.*")) || path.contains(&format!("/{kind}-*.*"))
             });
             assert_eq!(kept.count(), 1, "{kind} of {} is kept once", writer.id);
+            let vouched =
+                workflow["jobs"][&reader.0]["env"]["DEPLOY_KIT_EXPECT"].as_str().unwrap_or_default();
+            let vouches = format!("needs.{}.outputs.expect", written.0);
+            assert!(vouched.contains(&vouches), "{} reads {kind}, for which nobody vouches", line.id);
             let brings = |step: &Value| step["with"]["pattern"].is_string();
             assert!(steps(&workflow["jobs"][&reader.0]).iter().any(brings), "{} brings {kind}", line.id);
         }
