@@ -119,7 +119,7 @@ impl Header {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 enum Line {
-    Start(Header),
+    Start(Box<Header>),
     Tick(ArmLine),
     /// What a source cannot say of an arm, or, without `what`, that it can again.
     Trouble {
@@ -215,7 +215,7 @@ impl Journal {
     pub(crate) fn start(folder: &Path, header: &Header, attempt: u32) -> Result<Self, StepError> {
         let path = folder.join(&header.ticks_file);
         set_aside(folder, header, attempt).or_reason(Reason::ArtifactUnwritable, unwritable())?;
-        fs::create_new(&path, &bytes(&Line::Start(header.clone()))?)
+        fs::create_new(&path, &bytes(&Line::Start(Box::new(header.clone())))?)
             .or_reason(Reason::ArtifactUnwritable, unwritable())?;
         Ok(Self { path, ticks: 0 })
     }
@@ -294,6 +294,7 @@ pub(crate) fn read(path: &Path) -> Result<(Header, Vec<Event>), StepError> {
     let Some(Line::Start(header)) = first else {
         return Err(invalid(1, "it is not the head of a file of ticks"));
     };
+    let header = *header;
     if header.schema != SCHEMA {
         return Err(invalid(1, "it was written by another version"));
     }
