@@ -5,7 +5,8 @@ use crate::judge::{Counted, Settings, Statistics, Watched, alpha};
 use crate::source;
 use kit_contract::body::{Rollout, RolloutAction};
 use kit_contract::config::{
-    Config, Gate, Headers, ProbeTarget, Service, ServiceProbe, Source, Span, Stage, nearest,
+    Config, Gate, Headers, HoldAction, InconclusiveAction, ProbeTarget, Service, ServiceProbe, Source, Span,
+    Stage, nearest,
 };
 use kit_contract::{Artifact, Name, Reason};
 use kit_core::StepError;
@@ -37,6 +38,8 @@ pub(crate) struct Plan {
     pub(crate) share_percent: Option<f64>,
     pub(crate) settings: Settings,
     pub(crate) targets: Vec<Target>,
+    /// True if a human is called for while both versions fail together.
+    pub(crate) asks: bool,
 }
 
 impl Plan {
@@ -60,7 +63,7 @@ impl Plan {
                 settings.sources.insert(target.service.clone(), counted);
             }
         }
-        Self { stage, share_percent: None, settings, targets }
+        Self { stage, share_percent: None, settings, targets, asks: false }
     }
 
     /// What the judge must know of the services.
@@ -87,18 +90,23 @@ pub(crate) fn plan(
     let gate = args.criteria.to_gate(&config.gate);
     let duration = duration(args, config)?;
     check(&gate, duration)?;
-    let known = config.stages.iter().find(|stage| stage.name == args.stage).map(|stage| stage.percent);
+    let known = config.stages.iter().find(|stage| stage.name == args.stage);
+    let on_hold = known.and_then(|stage| stage.on_hold).unwrap_or(gate.on_hold);
+    let on_inconclusive = known.and_then(|stage| stage.on_inconclusive).unwrap_or(gate.on_inconclusive);
+    let known = known.map(|stage| stage.percent);
     // At 100 % nobody is left to compare with, whatever is still counted there.
     let share = share_percent.filter(|percent| *percent > 0.0).or(known).map(|percent| percent / 100.0);
     let targets = targets(args, config, app, share.is_none_or(|share| share < 1.0))?;
     let mut settings = settings(&gate, duration, config, &args.stage, targets.len());
+    settings.holds_on = on_hold != HoldAction::Withdraw;
+    settings.extends = on_inconclusive == InconclusiveAction::Extend;
     for target in &targets {
         if let How::Source(source, _) = &target.how {
             let counted = Counted { share, lag_ms: source::lag_ms(source, gate.interval.as_ms()) };
             settings.sources.insert(target.service.clone(), counted);
         }
     }
-    Ok(Plan { stage: args.stage.clone(), share_percent, settings, targets })
+    Ok(Plan { stage: args.stage.clone(), share_percent, settings, targets, asks: on_hold == HoldAction::Ask })
 }
 
 /// What the judge of this stage goes by. A stage that deploy.toml does not know counts as the first.

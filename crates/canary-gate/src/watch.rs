@@ -15,7 +15,7 @@ use crate::tick::Tick;
 use kit_contract::body::{Gate, Migration, Rollout};
 use kit_contract::config::{Config, Source};
 use kit_contract::{Artifact, ArtifactKind, ArtifactName, Name, Reason};
-use kit_core::StepError;
+use kit_core::{Level, StepError};
 use kit_step::{
     CommandSpec, Example, IdentityRule, Outcome, OutputSpec, Qualifier, ReadSpec, Step, StepContext,
 };
@@ -162,6 +162,8 @@ pub(crate) struct Run<'a> {
     /// Lines of the view that is on the terminal.
     drawn: usize,
     redraw_at_ms: u64,
+    asks: bool,
+    was_holding: bool,
 }
 
 impl<'a> Run<'a> {
@@ -199,6 +201,8 @@ impl<'a> Run<'a> {
             journal,
             progress: Progress::new(&settings),
             stop_file,
+            asks: plan.asks,
+            was_holding: false,
             drawn: 0,
             redraw_at_ms: 0,
             header,
@@ -224,8 +228,24 @@ impl<'a> Run<'a> {
             if self.judge.ticks() % SAVE_EVERY_TICKS == 1 {
                 self.save();
             }
+            self.tell_of_a_hold();
             self.show();
         }
+    }
+
+    /// Says it when a hold begins that nobody but a human ends before its time.
+    fn tell_of_a_hold(&mut self) {
+        let is_holding = self.judge.is_holding();
+        if is_holding && !self.was_holding && self.header.settings.holds_on {
+            let message = "canary and baseline fail together: the canary keeps its share and is watched until both \
+                           recover or the deadline is over; `deploy-kit stop` withdraws it now";
+            self.cx.out.say(message);
+            if self.asks {
+                self.cx.out.annotate(Level::Warning, "canary-gate asks for a human", message);
+            }
+            self.drawn = 0;
+        }
+        self.was_holding = is_holding;
     }
 
     /// A view that is redrawn on a terminal, a line now and then elsewhere.

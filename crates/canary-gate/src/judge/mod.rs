@@ -75,7 +75,16 @@ pub struct Judge {
     certifies: bool,
     /// Points of the path of the evidence that were drawn.
     marks: u64,
+    /// True while a stage that could not be judged at its end is watched on.
+    extending: bool,
+    /// When that is asked again.
+    ask_again_ms: u64,
+    /// When both versions last failed together, if a hold lasts as long as that.
+    held_ms: u64,
 }
+
+/// Whether a stage can be judged by now is asked so often: the answer costs a judgement.
+const ASK_AGAIN_MS: u64 = 1000;
 
 /// Points of the path of the evidence in a stage of the planned length.
 const MARKS: u64 = 30;
@@ -95,6 +104,9 @@ impl Judge {
             path_open: false,
             certifies: true,
             marks: 0,
+            extending: false,
+            ask_again_ms: 0,
+            held_ms: 0,
         }
     }
 
@@ -131,6 +143,10 @@ impl Judge {
         {
             return Some(self.decide(Moment::EarlyPass));
         }
+        if self.settings.holds_on && self.is_holding() {
+            self.held_ms = self.now_ms;
+        }
+        self.extend();
         let patience_over = self.now_ms >= self.last_call_ms();
         if self.wants_more() || (self.pending > 0 && !patience_over) {
             return None;
@@ -175,8 +191,31 @@ impl Judge {
             let too_few = service.canary.judged().n < self.settings.least();
             service.holding || service.is_suspicious() || (service.has_excused() && too_few)
         };
-        self.now_ms < planned_ms.saturating_add(self.settings.hold_max_ms)
-            && self.services.iter().any(unsettled)
+        (self.settings.holds_on && self.is_holding())
+            || self.now_ms < self.latest_end_ms() && (self.extending || self.services.iter().any(unsettled))
+    }
+
+    /// The stage is over by then, but for answers that are under way.
+    fn latest_end_ms(&self) -> u64 {
+        self.settings.planned_ms.max(self.held_ms).saturating_add(self.settings.hold_max_ms)
+    }
+
+    /// True while canary and baseline of a service fail together.
+    pub fn is_holding(&self) -> bool {
+        self.services.iter().any(|service| service.holding)
+    }
+
+    /// Settles whether the stage goes on beyond its end, because it cannot be judged yet.
+    fn extend(&mut self) {
+        let over = self.now_ms >= self.settings.planned_ms;
+        if self.settings.extends && over && self.now_ms >= self.ask_again_ms {
+            self.ask_again_ms = self.now_ms + ASK_AGAIN_MS;
+            let mut asked = self.clone();
+            // What would have been seen takes long to work out, and is only needed if it decides.
+            asked.certifies &=
+                self.settings.statistics.as_ref().is_some_and(|rules| rules.detect_rate.is_some());
+            self.extending = asked.finish(self.now_ms).verdict == GateVerdict::Inconclusive;
+        }
     }
 
     /// The decision when there will be no more ticks. Before the planned end it is never `promote`.
@@ -227,9 +266,8 @@ impl Judge {
 
     /// By then every probe that was sent is over.
     fn last_call_ms(&self) -> u64 {
-        let Settings { planned_ms, hold_max_ms, .. } = self.settings;
         let patience_ms = self.own.iter().map(Settings::patience_ms).max().unwrap_or_default();
-        planned_ms.saturating_add(hold_max_ms).saturating_add(patience_ms)
+        self.latest_end_ms().saturating_add(patience_ms)
     }
 
     fn view<'a>(&self, moment: Moment, settings: &'a Settings) -> verdict::View<'a> {

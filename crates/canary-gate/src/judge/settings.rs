@@ -50,6 +50,12 @@ pub struct Settings {
     /// The services whose requests others count; those that are not named here are probed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sources: BTreeMap<Name, Counted>,
+    /// True if a hold lasts until both versions recover, whatever `hold_max_ms` says.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub holds_on: bool,
+    /// True if a stage that cannot be judged at its end is watched on, for `hold_max_ms` at most.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub extends: bool,
     /// Error rates (0 to 1) that are tolerated without a living baseline, of services that have their own.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tolerated: BTreeMap<Name, f64>,
@@ -139,6 +145,8 @@ impl Settings {
             hold_max_ms: gate.hold_max.as_ms(),
             statistics: None,
             sources: BTreeMap::new(),
+            holds_on: false,
+            extends: false,
             tolerated: BTreeMap::new(),
         }
     }

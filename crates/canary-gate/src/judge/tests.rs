@@ -436,3 +436,28 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_hold_that_is_kept_lasts_until_both_recover() {
+    let outage = format!(".....{}.", "5".repeat(150));
+    let withdrawn = run(&settings(60), &outage, Some(&outage));
+    assert_eq!((withdrawn.verdict, withdrawn.watched_ms / SECOND), (GateVerdict::Hold, 90));
+    let kept = Settings { holds_on: true, ..settings(60) };
+    let decision = run(&kept, &outage, Some(&outage));
+    assert_eq!(decision.reason, Reason::Promoted, "{}", decision.message);
+}
+
+#[test]
+fn a_stage_that_lacks_samples_is_watched_on() {
+    let late = format!("{}.", "_".repeat(50));
+    let decision = run(&settings(60), &late, Some("."));
+    assert_eq!((decision.reason, decision.watched_ms / SECOND), (Reason::TooFewSamples, 60));
+    let extended = Settings { extends: true, ..settings(60) };
+    let decision = run(&extended, &late, Some("."));
+    assert_eq!(decision.reason, Reason::Promoted, "{}", decision.message);
+    assert_eq!(decision.watched_ms / SECOND, 70, "as soon as there are 20");
+    let never = run(&extended, "_", Some("."));
+    assert_eq!((never.verdict, never.watched_ms / SECOND), (GateVerdict::Inconclusive, 90));
+    let good = run(&extended, ".", Some("."));
+    assert_eq!(good.watched_ms / SECOND, 60, "a stage that can be judged ends in time");
+}

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "what goes wrong here is a failed test, and must say so loudly")]
 
 mod baseline;
+mod hold;
 
 use axum::extract::State;
 use axum::http::StatusCode;

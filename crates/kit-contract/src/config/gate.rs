@@ -13,6 +13,12 @@ pub struct Stage {
     pub percent: f64,
     /// How long the gate watches.
     pub duration: Span,
+    /// What becomes of the canary while canary and baseline fail together. Absent: what `gate.on_hold` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_hold: Option<HoldAction>,
+    /// What becomes of a canary that nobody can judge. Absent: what `gate.on_inconclusive` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_inconclusive: Option<InconclusiveAction>,
 }
 
 /// Azora's stages: 5 % for 5 minutes, 50 % for 10, 100 % for 15.
@@ -21,7 +27,8 @@ pub(super) fn default_stages() -> Vec<Stage> {
         .into_iter()
         .filter_map(|(name, percent, minutes)| {
             let name = Name::try_from(name.to_owned()).ok()?;
-            Some(Stage { name, percent, duration: Span::from_secs(minutes * 60) })
+            let duration = Span::from_secs(minutes * 60);
+            Some(Stage { name, percent, duration, on_hold: None, on_inconclusive: None })
         })
         .collect()
 }
@@ -84,6 +91,21 @@ pub enum InconclusiveAction {
     /// Take it to zero. The version is not marked bad.
     #[default]
     Withdraw,
+    /// Watch on, for `hold_max` at most, and end the stage as soon as it can be judged; then take it to zero.
+    Extend,
+}
+
+/// What becomes of the canary while canary and baseline fail together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HoldAction {
+    /// Wait for `hold_max`, then take it to zero. The version is not marked bad.
+    #[default]
+    Withdraw,
+    /// Leave it where it is and watch on, until both recover or the deadline of the step is over.
+    Keep,
+    /// The same, and call for a human, who may stop the deploy.
+    Ask,
 }
 
 /// How a stage is judged.
@@ -129,8 +151,10 @@ pub struct Gate {
     /// the stage, at most 30 s.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warm_up: Option<Span>,
-    /// How long a stage may stay in `hold` before it is called inconclusive.
+    /// How long after its end a stage may stay in `hold`, or wait for what it lacks (`extend`).
     pub hold_max: Span,
+    /// What becomes of the canary while canary and baseline fail together.
+    pub on_hold: HoldAction,
     /// What becomes of a canary that nobody can judge.
     pub on_inconclusive: InconclusiveAction,
 }
@@ -153,6 +177,7 @@ impl Default for Gate {
             min_samples: 20,
             warm_up: None,
             hold_max: Span::from_secs(10 * 60),
+            on_hold: HoldAction::Withdraw,
             on_inconclusive: InconclusiveAction::Withdraw,
         }
     }

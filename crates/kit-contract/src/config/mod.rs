@@ -25,7 +25,7 @@ pub use app::{Database, MigrationTool, Prereleases, Release, Rollback, ScratchKi
 pub use backup::{Backup, Keep, RequiredProof, WantedProof};
 pub use channel::{Channel, ChannelKind, Event};
 pub use error::{ConfigError, nearest};
-pub use gate::{Gate, InconclusiveAction, ProbeTarget, ServiceProbe, Stage};
+pub use gate::{Gate, HoldAction, InconclusiveAction, ProbeTarget, ServiceProbe, Stage};
 pub use preflight::Preflight;
 pub use secret::SecretRef;
 pub use smoke::{Expect, Smoke, SmokeCheck};
