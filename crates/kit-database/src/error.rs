@@ -258,7 +258,7 @@ impl DatabaseError {
             ],
             Self::Unavailable { .. } => vec![
                 "give a scratch server that has what is missing (scratch_url in [[databases]]), or ask for less \
-                 proof",
+                 proof; for a restore, give the server or our user there what is missing",
             ],
             Self::Missing { .. } => vec!["a missing database is never created by deploy-kit; check the path"],
             Self::Busy { .. } => vec!["stop what uses the database, or try again when it is quiet"],
