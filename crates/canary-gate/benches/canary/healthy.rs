@@ -13,7 +13,8 @@ const MOST_PER_ROLLOUT: f64 = 0.01;
 const PEERS_RUNS: u64 = 300;
 const PEERS_RUNS_AT_FIFTY: u64 = 100;
 
-/// Classes that the judge was built for. The last list is of those that nothing was tuned on.
+/// Classes that the judge was built for. The last list is of those that nothing was tuned on, though those with
+/// clumps were looked at, with other seeds, when clumps were first learned.
 const TUNED: [(&str, Class); 8] = [
     ("H1 healthy", Class::Healthy),
     ("H2 both arms ill for 30 s", Class::Outage { rate: 0.05, from: 0.4, to: 0.5 }),
