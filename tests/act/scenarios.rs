@@ -1,6 +1,8 @@
 //! What can happen to a release, each with its end state: what serves, what the chain says, what was kept.
 
 use crate::world::{Run, World};
+use kit_contract::Sha256;
+use kit_testing::http::{Reply, Server};
 use serde_json::{Value, json};
 
 fn as_it_is(config: String) -> String {
@@ -27,9 +29,22 @@ fn bad_versions(world: &World) -> Value {
 #[test]
 fn a_good_release_goes_through_every_job_and_every_artifact_is_vouched_for() {
     let world = World::open(as_it_is, "0");
+    let manifest = r#"{"schemaVersion": 2}"#;
+    let registry = Server::start().expect("GET", "/v2/octo/shop/manifests/2.0.0", Reply::new(200, manifest));
+    let host = registry.url("").replace("http://", "");
+    let told = world.at("images.txt");
+    let tell = format!("  [[ $GITHUB_JOB != rollout ]] || echo $IMAGES $IMAGE_DIGESTS >{}", told.display());
+    let image = format!("image: \"{host}/octo/shop:{{version}}\"");
+    world.call_with("deploy.yml", &[&image, "setup-command: |", &tell]);
     let run = world.deploy();
     assert_eq!(run.ran.code, Some(0), "{}", run.log);
     assert_ended(&world, &run, "2.0.0", "success");
+    // An image that was built before is found by its digest, and whoever moves traffic is told which.
+    let digest = Sha256::of(manifest.as_bytes());
+    assert_eq!(
+        std::fs::read_to_string(told).unwrap(),
+        format!("{host}/octo/shop:{{version}} sha256:{digest}\n")
+    );
     for job in [
         "validate",
         "preflight",
