@@ -129,11 +129,14 @@ fn a_file_is_followed() {
     let gate = sandbox.start(GATE, &["--stage", "canary"]);
     let path = sandbox.path().join("counts.jsonl");
     let mut text = std::fs::read_to_string(&path).unwrap();
-    for round in 1..=25 {
-        text += &(line("canary", 500 + round * 10) + &line("baseline", 9000 + round * 90));
+    let ticks = sandbox.path().join(".deploy-kit/artifacts/gate-canary.ticks.jsonl");
+    let looked = || std::fs::read_to_string(&ticks).map_or(0, |ticks| ticks.lines().count());
+    // The gate looks forty times; the file grows after each look but the last ones.
+    for round in 1..=35 {
+        text += &(line("canary", 500 + round * 7) + &line("baseline", 9000 + round * 63));
+        let before = looked();
         std::fs::write(&path, &text).unwrap();
-        // tidy: allow-sleep somebody appends to the file now and then
-        std::thread::sleep(std::time::Duration::from_millis(100));
+        shop::wait_until("the next look of the gate", || looked() > before);
     }
     let ran = gate.wait();
     let artifact = sandbox.artifact::<Gate>("gate-canary");

@@ -22,14 +22,11 @@ pub(crate) fn free_port() -> u16 {
 
 /// How a test goes on once something is so.
 pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    for _ in 0..300 {
-        if holds() {
-            return;
-        }
-        // tidy: allow-sleep a server of somebody else is starting
-        std::thread::sleep(Duration::from_millis(50));
+    let since = std::time::Instant::now();
+    while !holds() {
+        assert!(since.elapsed() < Duration::from_secs(30), "{what} does not come about");
+        std::thread::yield_now();
     }
-    panic!("{what} does not come about");
 }
 
 /// One GET request: status and body, if an answer came.
