@@ -1,5 +1,6 @@
 //! `canary-gate plan`: what each stage could see, and what it would cost, before anything is deployed.
 
+mod rules;
 mod stage;
 mod table;
 
@@ -26,6 +27,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "RATE")]
     requests_per_second: Option<f64>,
 
+    /// Median latency of a healthy version, to know what a rule about latency costs
+    #[arg(long, value_name = "TIME", requires = "baseline_p95")]
+    baseline_p50: Option<Span>,
+
+    /// 95th percentile of it
+    #[arg(long, value_name = "TIME", requires = "baseline_p50")]
+    baseline_p95: Option<Span>,
+
     #[command(flatten)]
     criteria: Criteria,
 }
@@ -40,7 +49,7 @@ impl Tool for Plan {
         about: "Says what each stage could see and what it would cost, before anything is deployed",
         details: "For each stage: how many samples it gets, how often it would roll back a healthy release, the \
                   smallest error rate that it would see with 90 % probability, and what your own limits \
-                  (consecutive_failures, max_error_percent) cost and miss. Refuses if a stage cannot see what \
+                  (consecutive_failures, max_error_percent) and rules ([[gate.rules]]) cost and miss. Refuses if a stage cannot see what \
                   detect_error_percent asks for, and says which request rate would. The figures are exact or \
                   simulated with a fixed seed, and hold for independent samples.",
         examples: &[
@@ -112,5 +121,14 @@ fn assumed(args: &Args) -> Result<Assumed, StepError> {
         let message = format!("--requests-per-second is {rate}: use a number above 0");
         return Err(StepError::new(Reason::UsageError, message));
     }
-    Ok(Assumed { baseline_error_rate: percent / 100.0, requests_per_second: args.requests_per_second })
+    let latency = args.baseline_p50.zip(args.baseline_p95);
+    if let Some((p50, p95)) = latency.filter(|(p50, p95)| p50.is_zero() || p95 <= p50) {
+        let message = format!("--baseline-p95 is {p95}: it must be above --baseline-p50, which is {p50}");
+        return Err(StepError::new(Reason::UsageError, message));
+    }
+    Ok(Assumed {
+        baseline_error_rate: percent / 100.0,
+        requests_per_second: args.requests_per_second,
+        latency,
+    })
 }

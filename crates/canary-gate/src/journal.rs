@@ -1,7 +1,7 @@
 //! The file of ticks: everything the judge was told, one JSON object per line, written before it judged.
 
 use crate::judge::{Decision, Settings, Watched};
-use crate::source::Trouble;
+use crate::source::{GaugeLook, Trouble};
 use crate::tick::{Arm, ArmTick, Counts, Kind, Sample, Tick};
 use kit_contract::body::{Gate, GateVerdict};
 use kit_contract::{Name, Reason};
@@ -106,6 +106,7 @@ impl Header {
             share_percent: self.share_percent,
             verdict: decision.verdict,
             services: decision.services.clone(),
+            rules: decision.rules.clone(),
             planned_ms: self.settings.planned_ms,
             watched_ms: decision.watched_ms,
             ticks: decision.ticks,
@@ -126,6 +127,15 @@ enum Line {
         t_ms: u64,
         service: Name,
         arm: Arm,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        what: Option<String>,
+    },
+    /// What a gauge of a rule shows, or, without a value, why nobody knows.
+    Gauge {
+        t_ms: u64,
+        rule: Name,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        value: Option<f64>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         what: Option<String>,
     },
@@ -234,6 +244,14 @@ impl Journal {
         self.append(&bytes(&Line::Trouble { t_ms, service, arm, what })?)
     }
 
+    pub(crate) fn gauge(&self, t_ms: u64, look: &GaugeLook) -> Result<(), StepError> {
+        let (value, what) = match &look.read {
+            Ok(value) => (Some(*value), None),
+            Err(what) => (None, Some(what.clone())),
+        };
+        self.append(&bytes(&Line::Gauge { t_ms, rule: look.rule.clone(), value, what })?)
+    }
+
     pub(crate) fn stop(&self, t_ms: u64, why: &str) -> Result<(), StepError> {
         self.append(&bytes(&Line::Stop { t_ms, why: why.to_owned() })?)
     }
@@ -275,6 +293,7 @@ fn set_aside(folder: &Path, header: &Header, attempt: u32) -> Result<(), FsError
 pub(crate) enum Event {
     Tick(Tick),
     Trouble(Trouble),
+    Gauge { t_ms: u64, look: GaugeLook },
     Stop { t_ms: u64, why: String },
     End { t_ms: u64 },
 }
@@ -307,6 +326,11 @@ pub(crate) fn read(path: &Path) -> Result<(Header, Vec<Event>), StepError> {
             Line::Start(_) => return Err(invalid(at + 1, "there is a second head")),
             Line::Trouble { service, arm, what, .. } => {
                 events.push(Event::Trouble(Trouble { service, arm, what }));
+                current = None;
+            }
+            Line::Gauge { t_ms, rule, value, what } => {
+                let read = value.ok_or_else(|| what.unwrap_or_default());
+                events.push(Event::Gauge { t_ms, look: GaugeLook { rule, read } });
                 current = None;
             }
             Line::Stop { t_ms, why } => events.push(Event::Stop { t_ms, why }),

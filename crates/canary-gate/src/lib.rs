@@ -1,9 +1,10 @@
 //! `canary-gate`: may the canary go on to the next stage?
 //!
 //! [`watch`] is the step. It settles what is watched and for how long ([`plan`]), probes canary and
-//! baseline of every service side by side ([`sample`]), or reads what others count ([`source`]), and hands what came of it, tick by tick, to the
-//! [`Judge`], a pure state machine: samples in, verdict out. Every tick is written down first
-//! ([`journal`]), so that [`replay`] can come to the same verdict again, bit by bit.
+//! baseline of every service side by side ([`sample`]), or reads what others count ([`source`]), asks what
+//! the user's [`rules`] ask for, and hands what came of it, tick by tick, to the [`Judge`], a pure state
+//! machine: samples in, verdict out. Every tick is written down first ([`journal`]), so that [`replay`] can
+//! come to the same verdict again, bit by bit.
 //!
 //! The gate does not talk to the store: [`stop`] looks for a file, and [`hold`] keeps the program that
 //! writes it running beside.
@@ -28,6 +29,7 @@ mod plan;
 mod probe;
 mod replay;
 mod report;
+mod rules;
 mod sample;
 mod source;
 mod stop;

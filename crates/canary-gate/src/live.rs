@@ -1,15 +1,16 @@
 //! How a stage stands, redrawn in place on a terminal. Pure: the lines, not the drawing.
 
 use crate::journal::Header;
-use crate::judge::{percent, upper_bound};
-use kit_contract::body::{ArmCounts, ServiceVerdict};
+use crate::judge::{Decision, percent, upper_bound};
+use crate::report::stands;
+use kit_contract::body::{ArmCounts, RuleState, ServiceVerdict};
 use kit_contract::config::Span;
 
 /// Cells of the bar of evidence.
 const CELLS: usize = 30;
 
 /// The view at a moment.
-pub(crate) fn view(header: &Header, services: &[ServiceVerdict], now_ms: u64) -> Vec<String> {
+pub(crate) fn view(header: &Header, standing: &Decision, now_ms: u64) -> Vec<String> {
     let share =
         header.share_percent.map(|percent| format!(", {percent} % of the traffic")).unwrap_or_default();
     let left = match header.settings.planned_ms.saturating_sub(now_ms) {
@@ -17,12 +18,18 @@ pub(crate) fn view(header: &Header, services: &[ServiceVerdict], now_ms: u64) ->
         left_ms => format!("{} left", Span::from_ms(left_ms.div_ceil(1000) * 1000)),
     };
     let mut lines = vec![format!("stage {}{share}, {left}", header.stage)];
-    for service in services {
+    for service in &standing.services {
         lines.push(format!("  {}", service.service));
         lines.push(format!("    canary    {}", arm(&service.canary)));
         lines.extend(service.baseline.as_ref().map(|counts| format!("    baseline  {}", arm(counts))));
         lines.extend(evidence(service).map(|bar| format!("    evidence  {bar}")));
     }
+    let rules = standing.rules.iter().filter(|rule| rule.state != RuleState::Quiet);
+    lines.extend(
+        rules.map(|rule| {
+            format!("  rule {}: {}: {}", rule.rule, stands(rule).trim_matches('*'), rule.message)
+        }),
+    );
     lines
 }
 
@@ -83,7 +90,7 @@ mod tests {
             });
         }
         let standing = judge.standing();
-        let lines = view(&header, &standing.services, 20_000);
+        let lines = view(&header, &standing, 20_000);
         assert_eq!(lines[0], "stage canary, 5 % of the traffic, 4m 40s left");
         assert_eq!(lines[1], "  api");
         assert_eq!(
@@ -96,7 +103,7 @@ mod tests {
         );
         assert!(lines[4].starts_with("    evidence  [#") && lines[4].ends_with(" of 222"), "{}", lines[4]);
         assert_eq!(lines.len(), 5);
-        let before = view(&header, &Judge::new(header.settings.clone(), &services).standing().services, 0);
+        let before = view(&header, &Judge::new(header.settings.clone(), &services).standing(), 0);
         assert!(before[2].contains("nothing seen yet") && before[2].contains("p95 ? "), "{}", before[2]);
     }
 }

@@ -2,7 +2,8 @@
 
 use crate::args::Args;
 use crate::judge::{Counted, Settings, Statistics, Watched, alpha};
-use crate::source;
+use crate::rules;
+use crate::source::{self, Asked};
 use kit_contract::body::{Rollout, RolloutAction};
 use kit_contract::config::{
     Config, Gate, Headers, HoldAction, InconclusiveAction, ProbeTarget, Service, ServiceProbe, Source, Span,
@@ -31,6 +32,16 @@ pub(crate) struct Target {
     pub(crate) how: How,
 }
 
+impl Target {
+    /// True if there is something to compare with.
+    pub(crate) fn has_baseline(&self) -> bool {
+        match &self.how {
+            How::Probe(probe) => probe.baseline.is_some(),
+            How::Source(_, with_baseline) => *with_baseline,
+        }
+    }
+}
+
 /// What is watched.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Plan {
@@ -40,6 +51,12 @@ pub(crate) struct Plan {
     pub(crate) targets: Vec<Target>,
     /// True if a human is called for while both versions fail together.
     pub(crate) asks: bool,
+    /// The gauges that rules ask for.
+    pub(crate) gauges: Vec<Asked>,
+    /// The events that rules ask for, by rule.
+    pub(crate) events: Vec<(Name, Source)>,
+    /// What is to be said of the rules before the stage.
+    pub(crate) remarks: Vec<String>,
 }
 
 impl Plan {
@@ -63,18 +80,22 @@ impl Plan {
                 settings.sources.insert(target.service.clone(), counted);
             }
         }
-        Self { stage, share_percent: None, settings, targets, asks: false }
+        Self {
+            stage,
+            share_percent: None,
+            settings,
+            targets,
+            asks: false,
+            gauges: Vec::new(),
+            events: Vec::new(),
+            remarks: Vec::new(),
+        }
     }
 
     /// What the judge must know of the services.
     pub(crate) fn watched(&self) -> Vec<Watched> {
-        let watched = |target: &Target| Watched {
-            service: target.service.clone(),
-            baseline: match &target.how {
-                How::Probe(probe) => probe.baseline.is_some(),
-                How::Source(_, with_baseline) => *with_baseline,
-            },
-        };
+        let watched =
+            |target: &Target| Watched { service: target.service.clone(), baseline: target.has_baseline() };
         self.targets.iter().map(watched).collect()
     }
 }
@@ -106,7 +127,19 @@ pub(crate) fn plan(
             settings.sources.insert(target.service.clone(), counted);
         }
     }
-    Ok(Plan { stage: args.stage.clone(), share_percent, settings, targets, asks: on_hold == HoldAction::Ask })
+    let compares = share.is_none_or(|share| share < 1.0);
+    let rules = rules::resolve(&gate, &settings, &targets, compares);
+    settings.rules = rules.settings;
+    Ok(Plan {
+        stage: args.stage.clone(),
+        share_percent,
+        settings,
+        targets,
+        asks: on_hold == HoldAction::Ask,
+        gauges: rules.gauges,
+        events: rules.events,
+        remarks: rules.remarks,
+    })
 }
 
 /// What the judge of this stage goes by. A stage that deploy.toml does not know counts as the first.
@@ -118,7 +151,9 @@ pub(crate) fn settings(
     services: usize,
 ) -> Settings {
     let at = config.stages.iter().position(|known| known.name == *stage).unwrap_or_default();
-    let alpha = alpha(gate.max_false_rollback_percent, at, config.stages.len(), services);
+    // What can prove a fall of events can blame a healthy canary as well as any service.
+    let tests = services + gate.rules.iter().filter(|rule| rule.events.is_some()).count();
+    let alpha = alpha(gate.max_false_rollback_percent, at, config.stages.len(), tests);
     Settings::new(gate, duration).with(Statistics::new(gate, alpha))
 }
 

@@ -71,6 +71,9 @@ pub(crate) fn replay(header: &Header, events: &[Event]) -> Decision {
             Event::Trouble(Trouble { service, arm, what }) => {
                 judge.note_trouble(service, *arm, what.as_deref());
             }
+            Event::Gauge { t_ms, look } => {
+                judge.note_gauge(*t_ms, &look.rule, look.read.as_ref().copied().map_err(String::as_str));
+            }
             Event::Stop { t_ms, why } => return judge.stop(*t_ms, why),
             Event::End { t_ms } => return judge.abandon(*t_ms),
         }

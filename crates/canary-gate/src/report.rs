@@ -4,8 +4,8 @@ use crate::chart;
 use crate::journal::Header;
 use crate::judge::{Decision, Judge, Settings, percent};
 use kit_contract::Name;
-use kit_contract::body::{ArmCounts, Gate, GateVerdict, ServiceVerdict};
-use kit_contract::config::Span;
+use kit_contract::body::{ArmCounts, Gate, GateVerdict, RuleState, RuleVerdict, ServiceVerdict};
+use kit_contract::config::{RuleAction, Span};
 
 /// Lines come no more often than this.
 const LEAST_MS: u64 = 10_000;
@@ -55,6 +55,10 @@ pub(crate) fn start(header: &Header) -> Vec<String> {
              probability at most",
             percent(rules.alpha)
         ));
+    }
+    if !settings.rules.is_empty() {
+        let names: Vec<&str> = settings.rules.iter().map(|rule| rule.name.as_str()).collect();
+        lines.push(format!("and by your rules: {}", names.join(", ")));
     }
     if probes && settings.planned_probes() < settings.min_samples {
         lines.push(format!(
@@ -162,11 +166,42 @@ pub(crate) fn summary(body: &Gate) -> String {
             service.reason
         ));
     }
+    text.push_str(&rules(&body.rules));
     text.extend(body.services.iter().map(chart::evidence));
     if let Some(file) = &body.ticks_file {
         text.push_str(&format!("\nEvery tick is in `{file}`; `canary-gate replay` judges it again.\n"));
     }
     text
+}
+
+/// The table of the user's own rules.
+fn rules(rules: &[RuleVerdict]) -> String {
+    if rules.is_empty() {
+        return String::new();
+    }
+    let mut text = "\n| rule | service | action | stands | |\n|---|---|---|---|---|\n".to_owned();
+    for rule in rules {
+        let service = rule.service.as_ref().map_or("", Name::as_str);
+        let action = match rule.action {
+            RuleAction::Rollback => "rollback",
+            RuleAction::Hold => "hold",
+            RuleAction::Warn => "warn",
+        };
+        let message = kit_step::markdown_escape(&rule.message);
+        text.push_str(&format!("| {} | {service} | {action} | {} | {message} |\n", rule.rule, stands(rule)));
+    }
+    text
+}
+
+/// How a rule stands, in words.
+pub(crate) const fn stands(rule: &RuleVerdict) -> &'static str {
+    match rule.state {
+        RuleState::Quiet => "quiet",
+        RuleState::Pending => "not for long enough yet",
+        RuleState::Holds => "**holds**",
+        RuleState::Common => "holds for both versions",
+        RuleState::Unknown | RuleState::Other => "unknown",
+    }
 }
 
 fn cells(counts: Option<&ArmCounts>) -> (String, String) {
@@ -191,6 +226,11 @@ pub(crate) fn replayed(header: &Header, decision: &Decision) -> String {
     )];
     lines.push(header.told(decision).1);
     lines.extend(decision.services.iter().map(|service| format!("  {}", standing(service))));
+    lines.extend(
+        decision.rules.iter().map(|rule| {
+            format!("  rule {}: {}: {}", rule.rule, stands(rule).trim_matches('*'), rule.message)
+        }),
+    );
     lines.join("\n")
 }
 

@@ -9,16 +9,17 @@ use crate::plan::{How, Plan, Target, plan};
 use crate::probe::Http;
 use crate::report::{self, Progress};
 use crate::sample::Sampler;
-use crate::source::{Feeds, Surroundings, Trouble};
+use crate::source::{Feeds, GaugeLook, Gauges, Surroundings, Trouble};
 use crate::stop;
 use crate::tick::Tick;
-use kit_contract::body::{Gate, Migration, Rollout};
-use kit_contract::config::{Config, Source};
+use kit_contract::body::{Gate, Migration, Rollout, RuleState};
+use kit_contract::config::{Config, RuleAction, Source};
 use kit_contract::{Artifact, ArtifactKind, ArtifactName, Name, Reason};
 use kit_core::{Level, StepError};
 use kit_step::{
     CommandSpec, Example, IdentityRule, Outcome, OutputSpec, Qualifier, ReadSpec, Step, StepContext,
 };
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ use std::time::Duration;
 const SAVE_EVERY_TICKS: u64 = 5;
 /// A view on a terminal is drawn anew after this time.
 const REDRAW_MS: u64 = 500;
+/// So long it is no news that a rule knows nothing yet.
+const RULES_ARE_QUIET_MS: u64 = 10_000;
 /// The file that stops the gate, in the artifact folder.
 pub(crate) const STOP_FILE: &str = "stop.json";
 
@@ -156,6 +159,8 @@ pub(crate) struct Run<'a> {
     judge: Judge,
     sampler: Sampler<Http>,
     feeds: Feeds,
+    gauges: Gauges,
+    told: BTreeSet<(Name, RuleState)>,
     journal: Journal,
     progress: Progress,
     stop_file: PathBuf,
@@ -178,10 +183,11 @@ impl<'a> Run<'a> {
         let header = Header::new(plan.stage.clone(), plan.share_percent, settings.clone(), plan.watched());
         let header = Header { shadow, migrated: migrated(cx)?, ..header };
         let journal = Journal::start(cx.artifacts().path(), &header, cx.attempt())?;
-        for line in report::start(&header) {
-            cx.out.say(&line);
+        for line in report::start(&header).iter().chain(&plan.remarks) {
+            cx.out.say(line);
         }
-        let sources: Vec<_> = plan.targets.iter().filter_map(source).collect();
+        let events = plan.events.iter().map(|(rule, source)| (rule.clone(), source.clone(), true));
+        let sources: Vec<_> = plan.targets.iter().filter_map(source).chain(events).collect();
         let interval = Duration::from_millis(settings.interval_ms);
         let timeout = Duration::from_millis(settings.timeout_ms);
         let around = Surroundings {
@@ -196,6 +202,8 @@ impl<'a> Run<'a> {
         Ok(Self {
             cx,
             feeds: Feeds::start(&sources, &around)?,
+            gauges: Gauges::start(&plan.gauges, &around)?,
+            told: BTreeSet::new(),
             judge: Judge::new(settings.clone(), &header.services),
             sampler,
             journal,
@@ -221,6 +229,7 @@ impl<'a> Run<'a> {
             let Some(tick) = self.cx.cancel.unless(round).await else { return Err(self.cancelled()) };
             let mut tick = tick?;
             self.read_sources(&mut tick)?;
+            self.read_gauges(tick.t_ms)?;
             self.journal.tick(&tick)?;
             if let Some(decision) = self.judge.feed(&tick) {
                 return Ok(decision);
@@ -229,6 +238,7 @@ impl<'a> Run<'a> {
                 self.save();
             }
             self.tell_of_a_hold();
+            self.tell_of_rules();
             self.show();
         }
     }
@@ -259,7 +269,7 @@ impl<'a> Run<'a> {
         let now_ms = self.judge.watched_ms();
         if now_ms >= self.redraw_at_ms {
             self.redraw_at_ms = now_ms + REDRAW_MS;
-            let view = live::view(&self.header, &self.judge.standing().services, now_ms);
+            let view = live::view(&self.header, &self.judge.standing(), now_ms);
             self.cx.out.redraw(self.drawn, &view);
             self.drawn = view.len();
         }
@@ -284,6 +294,32 @@ impl<'a> Run<'a> {
             self.judge.note_trouble(&trouble.service, trouble.arm, trouble.what.as_deref());
         }
         Ok(())
+    }
+
+    /// Adds what the gauges of rules show.
+    fn read_gauges(&mut self, t_ms: u64) -> Result<(), StepError> {
+        for GaugeLook { rule, read } in self.gauges.take() {
+            let read = read.map_err(|what| self.cx.out.clean(&what).chars().take(LONGEST_CHARS).collect());
+            let look = GaugeLook { rule, read };
+            self.journal.gauge(t_ms, &look)?;
+            self.judge.note_gauge(t_ms, &look.rule, look.read.as_ref().copied().map_err(String::as_str));
+        }
+        Ok(())
+    }
+
+    /// Says it once when a rule that only warns holds, or when it is no longer known how a rule stands.
+    fn tell_of_rules(&mut self) {
+        for rule in self.judge.rules() {
+            let warns = rule.action == RuleAction::Warn && rule.state == RuleState::Holds;
+            let unknown = rule.state == RuleState::Unknown && self.judge.watched_ms() >= RULES_ARE_QUIET_MS;
+            let key = (rule.rule.clone(), rule.state);
+            if (warns || unknown) && self.told.insert(key) {
+                let message = format!("rule {}: {}", rule.rule, rule.message);
+                self.cx.out.say(&message);
+                self.cx.out.annotate(Level::Warning, "canary-gate, a rule of yours", &message);
+                self.drawn = 0;
+            }
+        }
     }
 
     /// Keeps what is known, should this be killed.

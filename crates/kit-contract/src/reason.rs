@@ -249,6 +249,9 @@ reasons! {
         ErrorRateExceeded "error_rate_exceeded" Verdict "the canary fails more often than allowed", "see the canary's logs; take it out with `rollout abort` unless this deploy does";
         LatencyExceeded "latency_exceeded" Verdict "the canary is slower than allowed", "see the canary's logs; take it out with `rollout abort` unless this deploy does";
         CommonMode "common_mode" Undecided "canary and baseline fail together, so the canary is not the cause", "repair what both depend on; the message names a migration of this deploy, if there was one";
+        RuleBroken "rule_broken" Verdict "a rule of yours holds that says rollback", "see what the message says of the rule; take the canary out with `rollout abort` unless this deploy does";
+        RuleHolds "rule_holds" Undecided "a rule of yours holds that says hold", "see what the message says of the rule, and deploy again when it is over";
+        RuleUnknown "rule_unknown" Undecided "what a rule of yours asks for is not known, so nobody knows whether it holds", "can whoever knows it be reached from this runner? the message says what was missing";
         NoData "no_data" Undecided "the gate saw nothing that it could judge", "is the canary reachable from this runner, and does it get traffic?";
         TooFewSamples "too_few_samples" Undecided "the gate saw too little to judge", "probe faster, or make the stage longer";
         SourceFailed "source_failed" Undecided "whoever counts the requests could not be asked, so nobody knows how the canary is", "is the source reachable from this runner, and do its names fit? the message says what was missing";

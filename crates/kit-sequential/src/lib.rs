@@ -25,11 +25,12 @@
 //! - [`RateTest`] compares failures of two arms; what hits both arms cancels.
 //! - [`OneArmTest`] and [`Boundary`] compare one arm with a rate that is tolerated.
 //! - [`SignTest`] and [`TailTest`] compare latencies.
-//! - [`NonInferiority`] says when a canary may pass early, [`ShareTest`] when it gets no traffic.
+//! - [`NonInferiority`] says when a canary may pass early, [`ShareTest`] when it gets no traffic,
+//!   [`FallTest`] when what it counts has silently fallen.
 //! - [`Budget`] splits `α`; [`weighted`] combines metrics.
 //! - [`detectable`] and [`Boundary::detectable`] say what could have been seen; [`upper_bound`] how bad
 //!   the canary may be all the same.
-//! - [`consecutive`] and [`rate_above`] say what rules without statistics cost.
+//! - [`consecutive`], [`rate_above`] and [`WindowRule`] say what rules without statistics cost.
 #![warn(missing_docs)]
 
 mod binomial;
@@ -46,6 +47,7 @@ mod power;
 mod random;
 mod rate;
 mod share;
+mod windowed;
 
 pub use binomial::{lower_bound, lower_tail, upper_bound, upper_tail};
 pub use boundary::Boundary;
@@ -58,4 +60,5 @@ pub use one_arm::OneArmTest;
 pub use power::{Arrivals, Scene, detectable, detectable_alone, detection};
 pub use random::Random;
 pub use rate::{LOOKS_AT, RateSettings, RateTest, TwoArms, ln_likelihood_ratio};
-pub use share::ShareTest;
+pub use share::{FallTest, ShareTest};
+pub use windowed::WindowRule;

@@ -1,18 +1,15 @@
 //! One stage, worked out beforehand. Pure.
 
+use super::rules::{Rule, Seen, rules};
 use crate::judge::{CLUMPS_PER_BLOCK, Settings, Statistics, compared_blocks, probe_blocks};
 use crate::plan;
 use kit_contract::Name;
-use kit_contract::config::{Config, Gate, Stage};
-use kit_sequential::{
-    Boundary, OneArmTest, Scene, consecutive, detectable, detectable_alone, rate_above, upper_bound,
-};
+use kit_contract::config::{Config, Gate, Span, Stage};
+use kit_sequential::{Boundary, OneArmTest, Scene, detectable, detectable_alone, upper_bound};
 use serde::Serialize;
 
 /// What is certified as detectable is detected with this probability.
 const POWER: f64 = 0.9;
-/// Error rates for which it is said how often a rule of the user's misses them.
-const MISSED: [f64; 3] = [0.02, 0.05, 0.2];
 /// A rate that would suffice is looked for up to so many times what there is.
 const MOST_TIMES: f64 = 1024.0;
 const HALVINGS: u32 = 5;
@@ -24,16 +21,8 @@ pub(crate) struct Assumed {
     pub(crate) baseline_error_rate: f64,
     /// Of both arms, as others count them; `None`: the gate probes.
     pub(crate) requests_per_second: Option<f64>,
-}
-
-/// A rule that the user wrote.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub(crate) struct Rule {
-    pub(crate) name: String,
-    /// Probability of rolling back a healthy release in this stage.
-    pub(crate) false_rollback: f64,
-    /// Error rate of the canary, and the probability that the rule does not see it.
-    pub(crate) missed: Vec<(f64, f64)>,
+    /// Median and 95th percentile of a healthy version; `None`: not known.
+    pub(crate) latency: Option<(Span, Span)>,
 }
 
 /// What one stage could see.
@@ -85,7 +74,7 @@ impl Forecast {
             clean_bound: upper_bound(0, scale.samples(), 0.95),
             limits: limits.map(|limits| limits.steps()).unwrap_or_default(),
             probes_per_block: scale.size,
-            rules: rules(&settings, scale.samples(), assumed.baseline_error_rate),
+            rules: rules(gate, &settings, stage, assumed, scale.seen(&settings)),
         }
     }
 
@@ -141,6 +130,11 @@ impl Scale {
 
     fn samples(&self) -> u64 {
         (self.canary * self.blocks as f64).round() as u64
+    }
+
+    fn seen(&self, settings: &Settings) -> Seen {
+        let per_second = self.samples() as f64 * 1000.0 / settings.planned_ms.max(1) as f64;
+        Seen { samples: self.samples(), per_second, has_baseline: self.baseline > 0.0 }
     }
 
     /// The exact limits of probes without a baseline, at `times` the rate.
@@ -201,32 +195,10 @@ impl Scale {
     }
 }
 
-/// What the limits of the user cost and miss, if every sample is looked at on its own.
-fn rules(settings: &Settings, samples: u64, noise: f64) -> Vec<Rule> {
-    // Beyond this many samples the exact sum takes too long; more of them only make a rule worse.
-    let n = u32::try_from(samples).unwrap_or(u32::MAX).min(20_000);
-    let rule = |name: String, crossing: &dyn Fn(f64) -> f64| Rule {
-        name,
-        false_rollback: crossing(noise),
-        missed: MISSED.iter().map(|rate| (*rate, 1.0 - crossing(*rate))).collect(),
-    };
-    let mut rules = Vec::new();
-    let clump = settings.statistics.as_ref().map_or(1, |rules| u64::from(rules.clump));
-    if let Some(row) = settings.row_of(clump) {
-        let in_a_row = u32::try_from(row).unwrap_or(u32::MAX);
-        rules.push(rule(format!("{in_a_row} failures in a row"), &|rate| consecutive(in_a_row, n, rate)));
-    }
-    if let Some(percent) = settings.max_error_percent {
-        let least = u32::try_from(settings.least()).unwrap_or(u32::MAX);
-        let name = format!("more than {percent} % failed of at least {least}");
-        rules.push(rule(name, &|rate| rate_above(percent / 100.0, least, n, rate)));
-    }
-    rules
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kit_contract::config::RuleAction;
 
     fn config(services: &str, gate: &str) -> Config {
         let stages = "[[stages]]\nname = \"canary\"\npercent = 5\nduration = \"5m\"\n[[stages]]\nname = \"full\"\npercent = 100\nduration = \"15m\"\n";
@@ -238,7 +210,7 @@ mod tests {
     const ALONE: &str = "[[services]]\nname = \"api\"\nprobe.canary.url = \"http://a/\"\n";
 
     fn forecast(config: &Config, rate: Option<f64>) -> Forecast {
-        let assumed = Assumed { baseline_error_rate: 0.001, requests_per_second: rate };
+        let assumed = Assumed { baseline_error_rate: 0.001, requests_per_second: rate, latency: None };
         Forecast::of(&config.stages[0], &config.gate, config, &assumed)
     }
 
@@ -254,9 +226,49 @@ mod tests {
         let strict = forecast(&config(PAIR, "consecutive_failures = 1\nmax_error_percent = 5\n"), None);
         assert_eq!((strict.samples, strict.baseline_samples), (300, 300));
         let any = &strict.rules[0];
-        assert!((any.false_rollback - (1.0 - 0.999_f64.powi(300))).abs() < 1e-9, "{any:?}");
+        assert!((any.false_alarm.unwrap() - (1.0 - 0.999_f64.powi(300))).abs() < 1e-9, "{any:?}");
         assert_eq!(strict.rules.len(), 2);
         assert!(!strict.is_too_weak(), "nothing was asked");
+    }
+
+    /// The rules of a procedure that somebody has on paper, as they stand there.
+    #[test]
+    fn rules_have_their_price() {
+        let rules = "[[gate.rules]]\nname = \"error-rate\"\nerror_percent_above = 5\nfor = \"5m\"\n\
+                     [[gate.rules]]\nname = \"errors\"\nerror_percent_above = 5\nwindow = \"10s\"\n\
+                     [[gate.rules]]\nname = \"latency\"\np95_above = \"1000ms\"\nfor = \"3m\"\n\
+                     [[gate.rules]]\nname = \"health\"\nconsecutive_failures = 3\n\
+                     [[gate.rules]]\nname = \"memory\"\naction = \"warn\"\nabove = 80\ngauge.command.command = [\"free\"]\n\
+                     [[gate.rules]]\nname = \"logins\"\nfalls_percent = 20\nevents.command.command = [\"count\"]\n";
+        let config = config(PAIR, &format!("consecutive_failures = 0\n{rules}"));
+        let forecast = Forecast::of(
+            &config.stages[0],
+            &config.gate,
+            &config,
+            &Assumed {
+                baseline_error_rate: 0.01,
+                requests_per_second: None,
+                latency: Some((Span::from_ms(80), Span::from_ms(200))),
+            },
+        );
+        let [long, errors, latency, health, memory, logins] = forecast.rules.as_slice() else {
+            unreachable!("{:?}", forecast.rules)
+        };
+        assert!(
+            long.note.as_ref().unwrap().starts_with("cannot hold in this stage: it takes 6m"),
+            "{long:?}"
+        );
+        // Any failure of the ten probes in a window is 10 %: as good as any failure at all.
+        let any = 1.0 - 0.99_f64.powi(300);
+        assert!((errors.false_alarm.unwrap() - any).abs() < 0.02, "{errors:?}");
+        assert!(latency.false_alarm.unwrap() < 0.001 && latency.missed[2].1 < 0.05, "{latency:?}");
+        assert!(health.false_alarm.unwrap() < 0.001 && health.missed[2].1 > 0.05, "{health:?}");
+        assert_eq!((memory.false_alarm, memory.action), (None, RuleAction::Warn));
+        assert_eq!(logins.false_alarm, forecast.alpha);
+        assert!(
+            logins.note.as_ref().unwrap().contains("to nothing is found after about 7 events"),
+            "{logins:?}"
+        );
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! A forecast in words.
 
-use super::stage::{Assumed, Forecast, Rule};
+use super::rules::Rule;
+use super::stage::{Assumed, Forecast};
 use crate::judge::percent;
-use kit_contract::config::Span;
+use kit_contract::config::{RuleAction, Span};
 
 /// One paragraph per stage.
 pub(crate) fn text(forecasts: &[Forecast], assumed: &Assumed) -> String {
@@ -73,15 +74,32 @@ fn seen(forecast: &Forecast) -> String {
 }
 
 fn rule_text(rule: &Rule) -> String {
-    let missed: Vec<String> = rule
-        .missed
-        .iter()
-        .map(|(rate, missed)| format!("{} % errors in {} %", percent(*rate), percent(*missed)))
-        .collect();
-    format!(
-        "{}: rolls back {} % of healthy releases, misses {}",
-        rule.name,
-        percent(rule.false_rollback),
-        missed.join(", ")
-    )
+    let mut parts = Vec::new();
+    let does = match rule.action {
+        RuleAction::Rollback => "rolls back",
+        RuleAction::Hold => "holds",
+        RuleAction::Warn => "warns of",
+    };
+    parts.extend(
+        rule.false_alarm
+            .filter(|_| rule.note.is_none() || rule.false_alarm > Some(0.0))
+            .map(|share| format!("{does} {} of healthy releases", part(rule, share))),
+    );
+    let missed: Vec<String> =
+        rule.missed.iter().map(|(what, missed)| format!("{what} in {}", part(rule, *missed))).collect();
+    if !missed.is_empty() {
+        parts.push(format!("misses {}", missed.join(", ")));
+    }
+    parts.extend(rule.note.clone());
+    format!("{}: {}", rule.name, parts.join("; "))
+}
+
+/// Of three in so many simulated stages, none shows with 5 % probability.
+fn part(rule: &Rule, share: f64) -> String {
+    match rule.simulated {
+        Some(runs) if share * f64::from(runs) < 1.0 => {
+            format!("less than {} %", percent(3.0 / f64::from(runs)))
+        }
+        _ => format!("{} %", percent(share)),
+    }
 }

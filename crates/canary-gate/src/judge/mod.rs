@@ -14,6 +14,8 @@
 //! baseline by tests that may be looked at after every tick ([`kit_sequential`]); where no baseline lives,
 //! errors are held against a rate that is tolerated. A promotion then certifies what would have been seen.
 //!
+//! Rules of the user's own come on top of all that ([`rules`]).
+//!
 //! Where the baseline breaks the same rule and the canary is not clearly worse (more than twice as
 //! bad), both have the same cause: the verdict is `hold`, what happens meanwhile is excused, and the
 //! judge goes on looking, up to `hold_max` after the planned end. Nobody is blamed before the
@@ -28,6 +30,7 @@ mod evidence;
 mod latency;
 mod pairing;
 mod percentiles;
+mod rules;
 mod service;
 mod settings;
 mod verdict;
@@ -35,19 +38,21 @@ mod verdict;
 pub use bound::upper_bound;
 pub(crate) use evidence::{FIRST, compared_blocks, probe_blocks};
 pub(crate) use pairing::CLUMPS_PER_BLOCK;
+pub use rules::{Criterion, RuleSettings};
 pub use settings::{Counted, Settings, Statistics, Watched, alpha};
 pub(crate) use verdict::percent;
 
 use crate::tick::{Arm, Tick};
-use kit_contract::body::{GateVerdict, ServiceVerdict};
+use kit_contract::body::{GateVerdict, RuleVerdict, ServiceVerdict};
 use kit_contract::{Name, Reason};
+use rules::Rules;
 use service::Service;
 use verdict::Moment;
 
 /// What the judge came to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
-    /// The worst verdict over all services: rollback before hold before inconclusive before promote.
+    /// The worst verdict over all services and rules: rollback before hold before inconclusive before promote.
     pub verdict: GateVerdict,
     /// Its reason.
     pub reason: Reason,
@@ -55,6 +60,8 @@ pub struct Decision {
     pub message: String,
     /// One per service, in the order of [`Judge::new`].
     pub services: Vec<ServiceVerdict>,
+    /// How the rules of the user's stand.
+    pub rules: Vec<RuleVerdict>,
     /// How long was watched.
     pub watched_ms: u64,
     /// Ticks that were judged.
@@ -68,6 +75,7 @@ pub struct Judge {
     services: Vec<Service>,
     /// The settings of each service.
     own: Vec<Settings>,
+    rules: Rules,
     now_ms: u64,
     ticks: u64,
     pending: u64,
@@ -95,6 +103,7 @@ impl Judge {
         let own: Vec<Settings> = services.iter().map(|watched| settings.of(&watched.service)).collect();
         let services = services.iter().zip(&own).map(|(watched, own)| Service::new(watched, own)).collect();
         Self {
+            rules: Rules::new(&settings.rules),
             settings,
             services,
             own,
@@ -132,13 +141,15 @@ impl Judge {
             if let Some((service, own)) = services.find(|(service, _)| service.name == arm.service) {
                 service.absorb(arm, self.now_ms, own);
             }
+            self.rules.absorb(arm);
         }
-        let breached = self.evaluate(false);
+        let breached = self.evaluate(false) | self.rules.evaluate(self.now_ms, &self.services, &self.own);
         self.mark();
         if breached {
             return Some(self.decide(Moment::Early));
         }
         if !self.services.is_empty()
+            && self.rules.are_quiet()
             && self.services.iter().zip(&self.own).all(|(service, own)| service.may_pass_early(own))
         {
             return Some(self.decide(Moment::EarlyPass));
@@ -160,6 +171,12 @@ impl Judge {
         if let Some(service) = self.services.iter_mut().find(|known| known.name == *service) {
             service.note_trouble(arm, what);
         }
+        self.rules.note_trouble(service, arm, what);
+    }
+
+    /// What a gauge of a rule shows, or, for people, why nobody knows.
+    pub fn note_gauge(&mut self, t_ms: u64, rule: &Name, read: Result<f64, &str>) {
+        self.rules.note_gauge(t_ms, rule, read);
     }
 
     /// Keeps the evidence of the moment, if it is time to.
@@ -192,7 +209,8 @@ impl Judge {
             service.holding || service.is_suspicious() || (service.has_excused() && too_few)
         };
         (self.settings.holds_on && self.is_holding())
-            || self.now_ms < self.latest_end_ms() && (self.extending || self.services.iter().any(unsettled))
+            || self.now_ms < self.latest_end_ms()
+                && (self.extending || self.rules.is_holding() || self.services.iter().any(unsettled))
     }
 
     /// The stage is over by then, but for answers that are under way.
@@ -200,9 +218,9 @@ impl Judge {
         self.settings.planned_ms.max(self.held_ms).saturating_add(self.settings.hold_max_ms)
     }
 
-    /// True while canary and baseline of a service fail together.
+    /// True while canary and baseline of a service fail together, or a rule says hold.
     pub fn is_holding(&self) -> bool {
-        self.services.iter().any(|service| service.holding)
+        self.services.iter().any(|service| service.holding) || self.rules.is_holding()
     }
 
     /// Settles whether the stage goes on beyond its end, because it cannot be judged yet.
@@ -259,6 +277,11 @@ impl Judge {
         self.now_ms
     }
 
+    /// How the rules of the user's stand.
+    pub fn rules(&self) -> Vec<RuleVerdict> {
+        self.rules.standing()
+    }
+
     /// Ticks so far.
     pub fn ticks(&self) -> u64 {
         self.ticks
@@ -279,11 +302,15 @@ impl Judge {
         let services = self.services.iter().zip(&self.own);
         let services: Vec<ServiceVerdict> =
             services.map(|(service, own)| self.view(moment, own).of(service)).collect();
-        let (verdict, reason, message) = verdict::combine(&services);
-        Decision { verdict, reason, message, services, watched_ms: self.now_ms, ticks: self.ticks }
+        let rules = self.rules.verdicts(moment == Moment::Early);
+        let (verdict, reason, message) = verdict::combine(&services, &rules);
+        let rules = self.rules.standing();
+        Decision { verdict, reason, message, services, rules, watched_ms: self.now_ms, ticks: self.ticks }
     }
 }
 
+#[cfg(test)]
+mod rules_tests;
 #[cfg(test)]
 mod statistics_tests;
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What the judge goes by.
 
+use super::rules::RuleSettings;
 use kit_contract::Name;
 use kit_contract::config::{Gate, Span};
 use kit_sequential::Budget;
@@ -59,6 +60,9 @@ pub struct Settings {
     /// Error rates (0 to 1) that are tolerated without a living baseline, of services that have their own.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tolerated: BTreeMap<Name, f64>,
+    /// Rules of the user's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<RuleSettings>,
 }
 
 /// How the requests of a service are counted.
@@ -148,6 +152,7 @@ impl Settings {
             holds_on: false,
             extends: false,
             tolerated: BTreeMap::new(),
+            rules: Vec::new(),
         }
     }
 
@@ -159,7 +164,7 @@ impl Settings {
 
     /// The same, as one service is judged.
     pub(crate) fn of(&self, service: &Name) -> Self {
-        let mut own = Self { sources: BTreeMap::new(), ..self.clone() };
+        let mut own = Self { sources: BTreeMap::new(), rules: Vec::new(), ..self.clone() };
         if let (Some(rules), Some(rate)) = (&mut own.statistics, self.tolerated.get(service)) {
             rules.tolerated_rate = *rate;
         }

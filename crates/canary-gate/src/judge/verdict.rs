@@ -361,15 +361,22 @@ fn troubles(service: &Service) -> Option<String> {
     (!troubles.is_empty()).then(|| troubles.join("; "))
 }
 
-/// The worst verdict, and what is said of the whole.
-pub(crate) fn combine(services: &[ServiceVerdict]) -> (GateVerdict, Reason, String) {
-    let worst = services.iter().min_by_key(|service| rank(service.verdict));
-    let Some(worst) = worst else {
-        return (GateVerdict::Inconclusive, Reason::NoData, "there is no service to watch".to_owned());
-    };
-    let same = services.iter().filter(|service| service.verdict == worst.verdict);
-    let messages: Vec<&str> = same.map(|service| service.message.as_str()).collect();
-    (worst.verdict, worst.reason, messages.join("; "))
+/// The worst verdict over services and rules, and what is said of the whole.
+pub(crate) fn combine(
+    services: &[ServiceVerdict],
+    rules: &[(GateVerdict, Reason, String)],
+) -> (GateVerdict, Reason, String) {
+    let of_services = services.iter().map(|one| (one.verdict, one.reason, one.message.as_str()));
+    let of_rules = rules.iter().map(|(verdict, reason, message)| (*verdict, *reason, message.as_str()));
+    let all: Vec<(GateVerdict, Reason, &str)> = of_services.chain(of_rules).collect();
+    let nobody = (GateVerdict::Inconclusive, Reason::NoData, "there is no service to watch");
+    let (verdict, reason, _) = all.iter().min_by_key(|(verdict, ..)| rank(*verdict)).unwrap_or(&nobody);
+    if services.is_empty() {
+        return (nobody.0, nobody.1, nobody.2.to_owned());
+    }
+    let same = all.iter().filter(|(other, ..)| other == verdict);
+    let messages: Vec<&str> = same.map(|(.., message)| *message).collect();
+    (*verdict, *reason, messages.join("; "))
 }
 
 /// Grave ones first.

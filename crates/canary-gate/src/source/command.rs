@@ -44,7 +44,7 @@ async fn once(cx: &Context, argv: &[String], folder: &Path, arms: &[Arm], post: 
 }
 
 /// The error with its causes.
-fn told(error: &dyn std::error::Error) -> String {
+pub(super) fn told(error: &dyn std::error::Error) -> String {
     match error.source() {
         Some(source) => format!("{error}: {}", told(source)),
         None => error.to_string(),

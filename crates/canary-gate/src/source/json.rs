@@ -158,7 +158,7 @@ fn readings(
 }
 
 /// The numbers at a path; also those that are written as text. Nothing there is an error, not 0.
-fn numbers(path: &JsonPath, page: &Value) -> Result<Vec<f64>, String> {
+pub(super) fn numbers(path: &JsonPath, page: &Value) -> Result<Vec<f64>, String> {
     let nodes = path.query(page).all();
     if nodes.is_empty() {
         return Err(format!("there is nothing at {path}"));

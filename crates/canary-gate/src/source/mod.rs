@@ -8,6 +8,7 @@ mod command;
 mod counters;
 mod exposition;
 mod fetch;
+mod gauge;
 mod haproxy;
 mod json;
 mod line;
@@ -16,6 +17,7 @@ mod prometheus;
 mod selector;
 
 pub(crate) use counters::Role;
+pub(crate) use gauge::{Asked, GaugeLook, Gauges, every as gauge_every};
 pub(crate) use selector::Selector;
 
 use crate::tick::{Arm, ArmTick};

@@ -27,7 +27,7 @@ pub(crate) struct Prometheus {
     fetcher: Fetcher,
     clock: Clock,
     began: Duration,
-    api: String,
+    server: String,
     headers: BTreeMap<String, String>,
     scrape_s: u64,
     arms: Vec<(Arm, Select)>,
@@ -46,8 +46,13 @@ struct Page {
 #[serde(tag = "resultType", content = "result", rename_all = "snake_case")]
 enum Data {
     Matrix(Vec<Row>),
-    Vector(Vec<serde::de::IgnoredAny>),
+    Vector(Vec<Instant>),
     Scalar((f64, String)),
+}
+
+#[derive(Deserialize)]
+struct Instant {
+    value: (f64, String),
 }
 
 #[derive(Deserialize)]
@@ -92,7 +97,7 @@ impl Prometheus {
             fetcher,
             clock,
             began,
-            api: format!("{}/api/v1/query?query=", source.url.trim_end_matches('/')),
+            server: source.url.clone(),
             scrape_s: source.scrape_interval.as_ms().div_ceil(MS),
             arms,
             start_ms: None,
@@ -109,8 +114,7 @@ impl Prometheus {
     }
 
     fn url(&self, query: &str) -> String {
-        let encoded: String = url::form_urlencoded::byte_serialize(query.as_bytes()).collect();
-        format!("{}{encoded}", self.api)
+        query_url(&self.server, query)
     }
 
     async fn ask(&self, query: &str) -> Result<Data, String> {
@@ -156,6 +160,23 @@ impl Prometheus {
             _ => Err("the answer is not the kind that was asked for".to_owned()),
         }
     }
+}
+
+/// The address of a query.
+pub(super) fn query_url(server: &str, query: &str) -> String {
+    let encoded: String = url::form_urlencoded::byte_serialize(query.as_bytes()).collect();
+    format!("{}/api/v1/query?query={encoded}", server.trim_end_matches('/'))
+}
+
+/// The values that a query gives at a moment.
+pub(super) fn values(page: &str) -> Result<Vec<f64>, String> {
+    let texts = match data(page)? {
+        Data::Vector(rows) => rows.into_iter().map(|row| row.value.1).collect(),
+        Data::Scalar((_, text)) => vec![text],
+        Data::Matrix(_) => return Err("the query gives ranges: give one that yields numbers".to_owned()),
+    };
+    let number = |text: &String| text.parse().map_err(|_| "a value is no number".to_owned());
+    texts.iter().map(number).collect()
 }
 
 fn data(page: &str) -> Result<Data, String> {

@@ -120,6 +120,35 @@ fn a_source_that_fails_is_not_zero_errors() {
     assert!(ran.stderr.contains("api, canary: not counted: http://127.0.0.1:1/metrics: "), "{}", ran.stderr);
 }
 
+/// A gauge that a program prints: over its limit, and then not a number.
+#[test]
+fn a_rule_asks_a_program() {
+    let config = |number: &str| {
+        let rule =
+            "[[gate.rules]]\nname = \"queue\"\nabove = 100\ngauge.command.command = [\"sh\", \"queue.sh\"]\n";
+        let text = config(COMMAND).replace("[[services]]", &format!("{rule}[[services]]"));
+        let sandbox =
+            Sandbox::new().file("count.sh", &counting(0)).file("queue.sh", &format!("echo {number}\n"));
+        sandbox.file("deploy.toml", &text)
+    };
+    let gate = |sandbox: Sandbox| {
+        let ran = sandbox.run(GATE, &["--stage", "canary"]);
+        replays(&sandbox, "gate-canary");
+        let artifact = sandbox.artifact::<Gate>("gate-canary");
+        (ran, artifact)
+    };
+    let (ran, artifact) = gate(config("101"));
+    expect(&ran, &artifact, 10, Reason::RuleBroken, GateVerdict::Rollback);
+    assert_eq!(artifact.message, "rule queue: its value is 101, allowed at most 100");
+    let (ran, artifact) = gate(config("100"));
+    expect(&ran, &artifact, 0, Reason::Promoted, GateVerdict::Promote);
+    let (ran, artifact) = gate(config("none; exit 3"));
+    expect(&ran, &artifact, 11, Reason::RuleUnknown, GateVerdict::Inconclusive);
+    let (ran, artifact) = gate(config("many"));
+    expect(&ran, &artifact, 11, Reason::RuleUnknown, GateVerdict::Inconclusive);
+    assert!(artifact.message.contains("sh printed \"many\", which is no number"), "{}", artifact.message);
+}
+
 #[test]
 fn a_file_is_followed() {
     let line = |arm: &str, n: u32| format!("{{\"arm\": \"{arm}\", \"requests\": {n}, \"errors\": 0}}\n");

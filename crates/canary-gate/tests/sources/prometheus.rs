@@ -2,7 +2,7 @@
 
 use super::shop::{Shop, free_port, get, wait_until};
 use super::{GATE, expect, replays};
-use kit_contract::body::{Gate, GateVerdict};
+use kit_contract::body::{Gate, GateVerdict, RuleState};
 use kit_contract::{Artifact, Reason};
 use kit_testing::{Ran, Started};
 use std::time::Duration;
@@ -89,4 +89,48 @@ fn a_histogram_finds_slowness() {
     let _users = shop.users();
     let (ran, artifact) = gate(&shop, port, ERRORS, "max_p95_above_baseline = \"30ms\"\nwarm_up = \"0s\"\n");
     expect(&ran, &artifact, 10, Reason::LatencyExceeded, GateVerdict::Rollback);
+}
+
+/// Rules of a user's own: a gauge that a query yields, and events that the canary has too few of.
+#[test]
+fn rules_ask_prometheus_as_well() {
+    let shop = Shop::open(&["--fail-percent", "60"]);
+    let (server, port) = start(&shop);
+    let _users = shop.users();
+    // Nobody calls these errors: only fewer pages are found.
+    let blind = "http_requests_total{version=\"{}\",code=\"599\"}";
+    let arm = |version: &str| {
+        let requests = format!("http_requests_total{{version=\\\"{version}\\\"}}");
+        let pages = format!("http_requests_total{{version=\\\"{version}\\\",code=\\\"200\\\"}}");
+        format!("{{ requests = \"{requests}\", events = \"{pages}\" }}")
+    };
+    let pages = format!(
+        "[[gate.rules]]\nname = \"pages\"\nfalls_percent = 10\n[gate.rules.events.prometheus]\n\
+         url = \"http://127.0.0.1:{port}\"\nscrape_interval = \"250ms\"\ncanary = {}\nbaseline = {}\n",
+        arm("1.5.0"),
+        arm("1.4.0")
+    );
+    let (ran, artifact) = gate(&shop, port, blind, &pages);
+    let body = expect(&ran, &artifact, 10, Reason::RuleBroken, GateVerdict::Rollback);
+    assert!(artifact.message.contains("rule pages: "), "{}", artifact.message);
+    assert_eq!(body.rules[0].state, RuleState::Holds);
+
+    let instances = |action: &str, least: u32| {
+        format!(
+            "[[gate.rules]]\nname = \"instances\"\naction = \"{action}\"\nbelow = {least}\nfor = \"2s\"\n\
+             gauge.prometheus = {{ url = \"http://127.0.0.1:{port}\", query = \"count(up == 1)\" }}\n"
+        )
+    };
+    let (ran, artifact) = gate(&shop, port, blind, &instances("rollback", 3));
+    expect(&ran, &artifact, 10, Reason::RuleBroken, GateVerdict::Rollback);
+    assert!(artifact.message.contains("its value is 2, allowed at least 3, for 2s"), "{}", artifact.message);
+    let (ran, artifact) = gate(&shop, port, blind, &instances("warn", 3));
+    let body = expect(&ran, &artifact, 0, Reason::Promoted, GateVerdict::Promote);
+    assert_eq!(body.rules[0].state, RuleState::Holds);
+    assert!(ran.stderr.contains("rule instances: its value is 2"), "{}", ran.stderr);
+    let typo = instances("hold", 1).replace("up == 1", "upp == 1");
+    let (ran, artifact) = gate(&shop, port, blind, &typo);
+    expect(&ran, &artifact, 11, Reason::RuleUnknown, GateVerdict::Inconclusive);
+    assert!(artifact.message.contains("there is no value"), "{}", artifact.message);
+    drop(server);
 }

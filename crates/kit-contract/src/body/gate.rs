@@ -1,3 +1,4 @@
+use crate::config::RuleAction;
 use crate::{ArtifactKind, Body, Name, Reason};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -95,6 +96,44 @@ pub struct EvidencePoint {
     pub evidence: f64,
 }
 
+/// How a rule of the user's stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RuleState {
+    /// It does not hold.
+    Quiet,
+    /// Its criterion is met, but not for long enough yet.
+    Pending,
+    /// It holds; of a rule that only warns: it held at some time.
+    Holds,
+    /// Canary and baseline break it together, so nobody is blamed.
+    Common,
+    /// What it asks for is not known.
+    Unknown,
+    /// Written by a newer version. Never quiet.
+    #[serde(other)]
+    Other,
+}
+
+/// How one rule of the user's came out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RuleVerdict {
+    /// The rule.
+    pub rule: Name,
+    /// What it does once it holds.
+    pub action: RuleAction,
+    /// The service whose requests it is about; absent for gauges and events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<Name>,
+    /// How it stands.
+    pub state: RuleState,
+    /// For people, with numbers.
+    pub message: String,
+    /// Since when its criterion is met without a break, in ms since the stage began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since_ms: Option<u64>,
+}
+
 /// The verdict on one stage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Gate {
@@ -103,10 +142,13 @@ pub struct Gate {
     /// Share of traffic that the canary had, in percent, as `rollout` observed it; absent where nobody
     /// observed one.
     pub share_percent: Option<f64>,
-    /// The combined verdict: the worst over all services.
+    /// The combined verdict: the worst over all services and rules.
     pub verdict: GateVerdict,
     /// One per service.
     pub services: Vec<ServiceVerdict>,
+    /// One per rule of the user's, and per service that it is about.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<RuleVerdict>,
     /// How long the gate was to watch.
     pub planned_ms: u64,
     /// How long it watched.

@@ -16,7 +16,9 @@ mod smoke;
 pub use backup::{Backup, BackupDetails, DatabaseBackup, Engine, Extension, Proof, RestoreNeeds, TableRows};
 pub use begin::Begin;
 pub use deployment::{Commit, Deployment, DeploymentKind, ServiceVersion};
-pub use gate::{ArmCounts, Certificate, EvidencePoint, Gate, GateVerdict, ServiceVerdict};
+pub use gate::{
+    ArmCounts, Certificate, EvidencePoint, Gate, GateVerdict, RuleState, RuleVerdict, ServiceVerdict,
+};
 pub use migration::{AppliedMigration, DatabaseMigration, JournaledMigration, Migration, MigrationPhase};
 pub use notice::{ChannelOutcome, ChannelResult, Notice};
 pub use preflight::{CheckOutcome, CheckResult, Image, Override, Preflight, Readiness};

@@ -157,6 +157,9 @@ pub struct Gate {
     pub on_hold: HoldAction,
     /// What becomes of a canary that nobody can judge.
     pub on_inconclusive: InconclusiveAction,
+    /// Rules of your own. `canary-gate plan` says what they cost.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<super::rule::Rule>,
 }
 
 impl Default for Gate {
@@ -179,6 +182,7 @@ impl Default for Gate {
             hold_max: Span::from_secs(10 * 60),
             on_hold: HoldAction::Withdraw,
             on_inconclusive: InconclusiveAction::Withdraw,
+            rules: Vec::new(),
         }
     }
 }

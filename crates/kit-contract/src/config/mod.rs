@@ -12,6 +12,7 @@ mod de;
 mod error;
 mod gate;
 mod preflight;
+mod rule;
 mod secret;
 mod smoke;
 mod source;
@@ -27,6 +28,7 @@ pub use channel::{Channel, ChannelKind, Event};
 pub use error::{ConfigError, nearest};
 pub use gate::{Gate, HoldAction, InconclusiveAction, ProbeTarget, ServiceProbe, Stage};
 pub use preflight::Preflight;
+pub use rule::{CommandGauge, Gauge as GaugeSource, JsonGauge, PrometheusGauge, Rule, RuleAction};
 pub use secret::SecretRef;
 pub use smoke::{Expect, Smoke, SmokeCheck};
 pub use source::{
@@ -174,6 +176,7 @@ impl Config {
             .chain(self.smoke.checks.iter().map(|check| &check.headers))
             .flat_map(address::secrets_of)
             .chain(sources.flat_map(source::Source::secrets))
+            .chain(self.gate.rules.iter().flat_map(rule::Rule::secrets))
     }
 
     /// The rules over several values, in the order in which a reader meets them.
@@ -190,7 +193,25 @@ impl Config {
         for service in &self.services {
             service.check()?;
         }
+        self.check_rules()?;
         self.smoke.check()
+    }
+
+    fn check_rules(&self) -> Result<(), ConfigError> {
+        let services: Vec<&str> = self.services.iter().map(|service| service.name.as_str()).collect();
+        let rules = self.gate.rules.iter().map(|rule| rule.name.as_str());
+        // Both are told by their names alone.
+        unique("gate.rules", rules.chain(services.iter().copied()))?;
+        for rule in &self.gate.rules {
+            rule.check()?;
+            let Some(service) = rule.service.as_ref().map(Name::as_str) else { continue };
+            if !services.contains(&service) {
+                let near = nearest(service, &services).map(|near| format!("; did you mean {near:?}?"));
+                let message = format!("there is no service {service:?}{}", near.unwrap_or_default());
+                return Err(ConfigError::rule(format!("gate.rules.{}.service", rule.name), message));
+            }
+        }
+        Ok(())
     }
 }
 

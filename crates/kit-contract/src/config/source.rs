@@ -52,7 +52,8 @@ fn default_scrape_interval() -> Span {
 pub struct Selectors {
     /// Counter of all requests.
     pub requests: String,
-    /// Counter of those that failed.
+    /// Counter of those that failed; of a rule's `events`, counter of the events.
+    #[serde(alias = "events")]
     pub errors: String,
     /// Histogram of how long requests took: the metric whose name ends in `_bucket`, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -68,7 +69,8 @@ pub struct MetricsSource {
     pub headers: Headers,
     /// Counter of all requests.
     pub requests: String,
-    /// Counter of those that failed.
+    /// Counter of those that failed; of a rule's `events`, counter of the events.
+    #[serde(alias = "events")]
     pub errors: String,
     /// Histogram of how long requests took: the metric whose name ends in `_bucket`, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -123,7 +125,8 @@ pub struct JsonCounts {
     pub headers: Headers,
     /// Path of the number of requests. Several numbers are added up.
     pub requests: String,
-    /// Path of the number of those that failed.
+    /// Path of the number of those that failed; of a rule's `events`, of the number of events.
+    #[serde(alias = "events")]
     pub errors: String,
     /// Path of the times that belong to these numbers, in seconds or milliseconds since 1970. With it, each
     /// number counts what came since the one before; without it, numbers are totals that only grow.

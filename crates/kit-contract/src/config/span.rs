@@ -36,6 +36,11 @@ impl Span {
         self.0
     }
 
+    /// True for no time at all.
+    pub const fn is_zero(&self) -> bool {
+        self.0.is_zero()
+    }
+
     /// In whole milliseconds.
     pub fn as_ms(self) -> u64 {
         u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX)

@@ -1,4 +1,4 @@
-use super::{Config, ConfigError};
+use super::{Config, ConfigError, Span};
 use crate::Name;
 
 fn name(text: &str) -> Name {
@@ -90,6 +90,51 @@ fn rules_over_several_values() {
         let error = parse(text).unwrap_err().to_string();
         assert!(error.contains(needle), "{text}: {error}");
     }
+}
+
+#[test]
+fn a_rule_has_one_criterion_and_what_belongs_to_it() {
+    let services = "app = \"a\"\n[[services]]\nname = \"api\"\n";
+    let prometheus = "gauge.prometheus = { url = \"http://p:9090\", query = \"up\" }\n";
+    let events = "[gate.rules.events.prometheus]\nurl = \"http://p:9090\"\ncanary = { requests = \"r\", events = \"e\" }\n";
+    let baseline = "baseline = { requests = \"r\", events = \"e\" }\n";
+    let cases = [
+        (String::new(), "it has none: give exactly one of"),
+        ("consecutive_failures = 3\np95_above = \"1s\"\n".to_owned(), "consecutive_failures and p95_above"),
+        ("consecutive_failures = 0\n".to_owned(), "at least 1"),
+        ("error_percent_above = 100\n".to_owned(), "use 0 to below 100"),
+        ("error_percent_above = 5\nwindow = \"0s\"\n".to_owned(), "window is 0s"),
+        ("error_percent_above = 5\nabove = 2\n".to_owned(), "belong to a gauge"),
+        ("error_percent_above = 5\nfalls_percent = 2\n".to_owned(), "belongs to events"),
+        ("error_percent_above = 5\nservice = \"apj\"\n".to_owned(), "did you mean \"api\"?"),
+        (prometheus.to_owned(), "either above or below"),
+        (format!("above = 1\nbelow = 2\n{prometheus}"), "either above or below"),
+        (format!("above = nan\n{prometheus}"), "above is no number"),
+        (format!("above = 1\nservice = \"api\"\n{prometheus}"), "service belongs to rules about requests"),
+        (format!("above = 1\n{}", prometheus.replace("http", "gopher")), "gauge.prometheus.url"),
+        ("above = 1\ngauge.command = { command = [] }\n".to_owned(), "command is empty"),
+        (format!("falls_percent = 20\n{events}"), "the source has none"),
+        (format!("{events}{baseline}"), "events need falls_percent"),
+        (format!("falls_percent = 100\n{events}{baseline}"), "above 0 and below 100"),
+    ];
+    for (rule, needle) in cases {
+        let text = format!("{services}[[gate.rules]]\nname = \"mine\"\n{rule}");
+        let error = parse(&text).unwrap_err().to_string();
+        assert!(error.contains(needle) && error.contains("gate.rules.mine"), "{rule}: {error}");
+    }
+    let twice = format!("{services}[[gate.rules]]\nname = \"api\"\nconsecutive_failures = 3\n");
+    assert!(parse(&twice).unwrap_err().to_string().contains("\"api\" stands there twice"));
+    let good = format!(
+        "{services}[[gate.rules]]\nname = \"errors\"\nerror_percent_above = 5\nfor = \"5m\"\n[[gate.rules]]\nname = \"memory\"\n\
+         action = \"warn\"\nabove = 80\n{prometheus}[[gate.rules]]\nname = \"logins\"\naction = \"hold\"\nfalls_percent = 20\n{events}{baseline}"
+    );
+    let config = parse(&good).unwrap();
+    assert_eq!(config.gate.rules.len(), 3);
+    assert_eq!(
+        (config.gate.rules[0].window, config.gate.rules[0].lasting),
+        (Span::from_secs(60), Span::from_secs(300))
+    );
+    assert_eq!(parse(&config.to_toml().unwrap()).unwrap(), config);
 }
 
 #[test]
