@@ -11,6 +11,7 @@ mod ladder;
 mod level;
 mod member;
 mod one;
+mod pending;
 mod place;
 mod produce;
 mod proof;
@@ -25,7 +26,7 @@ mod upload;
 use args::Args;
 use kit_contract::body::Backup;
 use kit_contract::config::Span;
-use kit_contract::{Artifact, ArtifactKind, Reason};
+use kit_contract::{Artifact, ArtifactKind, Name, Reason};
 use kit_core::{StepError, fs};
 use kit_step::{
     CommandSpec, Example, IdentityRule, Outcome, OutputSpec, Program, ReadSpec, SecretSpec, Step, StepContext,
@@ -55,7 +56,9 @@ impl Step for DbBackup {
                   snapshot: all of it where that fits backup.proof_budget, else the schema, with the rows counted. \
                   The level of proof that was reached is always named. Only then is the metadata written that \
                   makes it a backup; migrate and db-restore accept nothing else. Nothing is ever stored under the \
-                  final name unless the database said that the copy was complete.",
+                  final name unless the database said that the copy was complete. With backup.when = \
+                  \"pending_migrations\" it first looks, as migrate will, whether a migration waits; where none does, \
+                  it makes no backup and says so.",
         examples: &[
             Example { what: "the databases of deploy.toml", line: "db-backup" },
             Example { what: "one database, by hand", line: "db-backup --database-url-file url.txt" },
@@ -79,7 +82,7 @@ impl Step for DbBackup {
             help: "the URL of one database, which is backed up instead of those of deploy.toml",
         }],
         identity: IdentityRule::Joins,
-        rerun: "proves a finished backup again and adopts it; removes what a run left unfinished and starts anew",
+        rerun: "proves a finished backup again and adopts it, needed or not; removes what a run left unfinished and starts anew",
         deadline: Span::from_secs(60 * 60),
     };
 
@@ -91,6 +94,10 @@ impl Step for DbBackup {
             return Ok(Outcome::new(Reason::NotConfigured, message, Backup::default()));
         }
         let place = Place::open(&args, &cx, targets.len() > 1).await?;
+        let names: Vec<Name> = targets.iter().map(|target| target.name.clone()).collect();
+        if let Some(outcome) = pending::not_needed(&cx, &place, &names).await {
+            return Ok(outcome);
+        }
         let scratch = scratch(args.scratch.as_deref())?;
         let rules = args.rules(&cx);
         let mut body = Backup::default();

@@ -2,7 +2,7 @@
 
 use crate::args::Args;
 use jiff::{SignedDuration, Timestamp};
-use kit_contract::body::DatabaseBackup;
+use kit_contract::body::{DatabaseBackup, EarlierBackup, Proof};
 use kit_contract::{DeploymentId, Name, Reason};
 use kit_core::{Context, ResultExt as _, StepError};
 use kit_step::ToolContext;
@@ -109,6 +109,37 @@ impl Place {
             }
         }
         None
+    }
+
+    /// True if a run of this deployment finished a backup, of any database.
+    pub(crate) async fn has_finished(&self) -> Result<bool, StepError> {
+        let stem = format!("{}{}", self.layout.backups_prefix(), self.deployment);
+        let rest = |key: &String| key.strip_prefix(&stem).is_some_and(|rest| rest.starts_with('.'));
+        let keys = self.store.list(&stem).await?;
+        Ok(keys.iter().any(|key| key.ends_with(".json") && rest(key)))
+    }
+
+    /// The newest proved backup of each of these databases that there is. Deployment ids begin with their second, so
+    /// that the newest stand last.
+    pub(crate) async fn newest_of(&self, databases: &[Name]) -> Result<Vec<EarlierBackup>, StepError> {
+        let mut found: Vec<EarlierBackup> = Vec::new();
+        let keys = self.store.list(&self.layout.backups_prefix()).await?;
+        for name in keys.iter().rev().filter(|key| key.ends_with(".json")) {
+            if found.len() == databases.len() {
+                break;
+            }
+            let Ok(key) = name.parse::<Key>() else { continue };
+            let Some(object) = self.store.get(&key).await? else { continue };
+            // What cannot be read is no backup that anybody could restore.
+            let Ok(backup) = serde_json::from_slice::<DatabaseBackup>(&object.bytes) else { continue };
+            let known = found.iter().any(|earlier| earlier.database == backup.database);
+            let usable = backup.proof != Proof::None && backup.metadata_key == *name;
+            if usable && !known && databases.contains(&backup.database) {
+                let DatabaseBackup { database, location, snapshot_at, proof, .. } = backup;
+                found.push(EarlierBackup { database, location, snapshot_at, proof });
+            }
+        }
+        Ok(found)
     }
 
     /// A slot whose key is free. What stands there without metadata is removed, since nobody knows any more

@@ -276,6 +276,49 @@ fn nothing_to_back_up_is_green_only_if_the_configuration_says_so() {
     ended(&sandbox, &sandbox.run(BINARY, &[]), 2, "secret_missing");
 }
 
+/// With `when = "pending_migrations"`: no backup without a migration, and a backup if nobody knows.
+#[test]
+fn a_backup_only_if_a_migration_waits_or_nobody_knows() {
+    const MIGRATION: &str = "migrations/0001_initial.sql";
+    let config = format!("{CONFIG}migrations = \"migrations\"\n[backup]\nwhen = \"pending_migrations\"\n");
+    let sandbox = shop().file("deploy.toml", &config).file("migrations/README.md", "none yet");
+    let ran = sandbox.run(BINARY, &[]);
+    let artifact = ended(&sandbox, &ran, 0, "backup_not_needed");
+    assert_eq!(artifact["result"], "skip");
+    assert!(!sandbox.has(OBJECT) && !sandbox.has(METADATA));
+    assert!(ran.stderr.contains("main has no backup at all"), "{}", ran.stderr);
+
+    // One that waits for either phase.
+    sandbox.write("migrations/0001_drop.contract.sql", "ALTER TABLE orders DROP COLUMN note;");
+    let ran = sandbox.run(BINARY, &[]);
+    ended(&sandbox, &ran, 0, "verified_full");
+    assert!(ran.stderr.contains("1 migration is pending"), "{}", ran.stderr);
+    // It was needed when it was made: a second run adopts it, whatever is pending by now.
+    std::fs::remove_file(sandbox.path().join("migrations/0001_drop.contract.sql")).unwrap();
+    ended(&sandbox, &sandbox.run(BINARY, &[]), 0, "verified_full");
+    assert!(sandbox.artifact::<Backup>("backup").body.unwrap().databases[0].adopted);
+
+    // The next deployment needs none, and says what a restore would bring back.
+    let next = |id: &str| {
+        sandbox.write(".deploy-kit/artifacts/deployment.json", deployment(id, "release_accepted"));
+        sandbox.run(BINARY, &[])
+    };
+    ended(&sandbox, &next("1763712001-abc1234"), 0, "backup_not_needed");
+    let instead = sandbox.artifact::<Backup>("backup").body.unwrap().instead;
+    assert_eq!((instead.len(), instead[0].snapshot_at), (1, metadata(&sandbox).snapshot_at));
+
+    // Unknown: the folder cannot be read, or the books are not those of the folder.
+    sandbox.write("deploy.toml", config.replace("\"migrations\"", "\"elsewhere\""));
+    let ran = next("1763712002-abc1234");
+    ended(&sandbox, &ran, 0, "verified_full");
+    assert!(ran.stderr.contains("whether a migration is pending is not known"), "{}", ran.stderr);
+    sandbox.write("deploy.toml", config);
+    sandbox.write(MIGRATION, "SELECT 1;");
+    std::fs::write(sandbox.path().join("main.db"), "no database any more").unwrap();
+    let ran = next("1763712003-abc1234");
+    assert_ne!(ran.code, Some(0), "it could not be asked, and not be backed up either: {}", ran.stderr);
+}
+
 #[test]
 fn what_cannot_be_backed_up_leaves_nothing_in_the_store() {
     let sandbox = shop();

@@ -100,6 +100,12 @@ impl Catalogue {
         for why in self.unusable.iter().take(3) {
             error = error.hint(format!("not offered: {why}"));
         }
+        if matches!(wanted, Wanted::Deployment(_)) && self.backups.is_empty() {
+            error = error.hint(
+                "with backup.when = \"pending_migrations\", a deploy that has nothing to migrate makes none; \
+                 --deployment latest takes the newest that there is",
+            );
+        }
         error
     }
 }

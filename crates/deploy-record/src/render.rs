@@ -88,6 +88,14 @@ pub(crate) fn failure_report(id: &DeploymentId, record: &Record, because: Option
     if backups.is_empty() {
         text.push_str("\nNone was made by this deployment.\n");
     }
+    for earlier in record.backup.iter().flat_map(|backup| &backup.instead) {
+        let location = markdown_escape(&earlier.location);
+        let _ = writeln!(
+            text,
+            "\n- `{}`: none was needed; the newest is of {:.0}: {location} (proof: {})",
+            earlier.database, earlier.snapshot_at, earlier.proof
+        );
+    }
     for backup in backups {
         let location = markdown_escape(&backup.location);
         let _ = writeln!(text, "\n- `{}`: {location} (proof: {}); kept", backup.database, backup.proof);

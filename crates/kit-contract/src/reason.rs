@@ -213,6 +213,7 @@ reasons! {
         VerifiedSchema "verified_schema" Go "the schema was restored from the backup and compared", "nothing";
         VerifiedRemote "verified_remote" Go "the backup was read back from the store and compared", "nothing";
         VerifiedStream "verified_stream" Go "the backup was checked while it was written", "nothing";
+        BackupNotNeeded "backup_not_needed" Skipped "no migration is pending, and backup.when asks for a backup only then: none was made", "nothing; set backup.when = \"always\" to have one in every deploy";
         DumpFailed "dump_failed" Outside "the database could not be dumped; no backup was left under the final name", "see the message of the dump program";
         BackupTruncated "backup_truncated" Outside "the dump ended early; no backup was left under the final name", "find out why the connection broke, then run the step again";
         BackupMismatch "backup_mismatch" Verdict "what was restored from the backup is not what was dumped", "do not deploy: the backup is worthless; look at the differences that the message lists";
@@ -352,7 +353,11 @@ mod tests {
             assert_eq!(class.exit_code() == 0, green, "{class:?}");
         }
         let skipped: Vec<_> = Reason::ALL.iter().filter(|r| r.class() == Class::Skipped).collect();
-        assert_eq!(skipped, [&Reason::NotConfigured], "a skip is green only when configuration says so");
+        assert_eq!(
+            skipped,
+            [&Reason::NotConfigured, &Reason::BackupNotNeeded],
+            "a skip is green only when configuration says so"
+        );
     }
 
     #[test]

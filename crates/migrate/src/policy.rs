@@ -68,7 +68,8 @@ impl Refusal {
                 Reason::BackupRequired,
                 format!("{name} has pending migrations, and this deployment has no finished backup of it"),
             )
-            .hint("run db-backup first, for the same deployment and with the same artifact folder"),
+            .hint("run db-backup first, for the same deployment and with the same artifact folder; with backup.when = \
+                   \"pending_migrations\" it looks again whether one is needed"),
             Self::TooWeak(name, proof) => StepError::new(
                 Reason::BackupTooWeak,
                 format!("the backup of {name} has the proof {proof}, and {} is required", rules.required),
@@ -146,10 +147,13 @@ mod tests {
         }
     }
 
+    fn of(databases: Vec<DatabaseBackup>) -> Backup {
+        Backup { databases, ..Backup::default() }
+    }
+
     #[test]
     fn the_table() {
-        let backup =
-            |proof| Some(Backup { databases: vec![entry("users", Proof::Full), entry("main", proof)] });
+        let backup = |proof| Some(of(vec![entry("users", Proof::Full), entry("main", proof)]));
         let missing = Err(Refusal::Missing(name("main")));
         let weak = |proof| Err(Refusal::TooWeak(name("main"), proof));
         let old = |second| Err(Refusal::TooOld(name("main"), SignedDuration::from_secs(second)));
@@ -159,7 +163,7 @@ mod tests {
             // (backup, required, now, expected)
             (None, Proof::Schema, 10, missing.clone()),
             (Some(Backup::default()), Proof::Schema, 10, missing.clone()),
-            (Some(Backup { databases: vec![entry("users", Proof::Full)] }), Proof::Stream, 10, missing),
+            (Some(of(vec![entry("users", Proof::Full)])), Proof::Stream, 10, missing),
             (backup(Proof::None), Proof::Stream, 10, weak(Proof::None)),
             (backup(Proof::None), Proof::None, 10, weak(Proof::None)),
             (backup(Proof::Stream), Proof::Remote, 10, weak(Proof::Stream)),

@@ -168,6 +168,8 @@ fn without_a_backup_that_does_nothing_is_migrated() {
     refused(10, "backup_required", "run db-backup first");
     sandbox.write(BACKUP, artifact("backup", ID, "not_configured", json!({ "databases": [] })));
     refused(10, "backup_required", "main has pending migrations");
+    sandbox.write(BACKUP, artifact("backup", ID, "backup_not_needed", json!({ "databases": [] })));
+    refused(10, "backup_required", "it looks again whether one is needed");
     sandbox.write(BACKUP, artifact("backup", ID, "unfinished", Value::Null));
     refused(3, "artifact_not_go", "unfinished");
     back_up(&sandbox, &proved("users"));

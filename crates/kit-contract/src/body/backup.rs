@@ -177,11 +177,27 @@ pub struct DatabaseBackup {
     pub details: BackupDetails,
 }
 
+/// The newest backup of a database that an earlier deployment made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct EarlierBackup {
+    /// The database.
+    pub database: Name,
+    /// Where the backup lies.
+    pub location: String,
+    /// Everything committed after this moment is not in it.
+    pub snapshot_at: Timestamp,
+    /// How far it was proved.
+    pub proof: Proof,
+}
+
 /// Backups and the level of proof reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Backup {
     /// One per database, in the order of `deploy.toml`.
     pub databases: Vec<DatabaseBackup>,
+    /// Where none was made, because no migration is pending: what a restore would bring back instead.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub instead: Vec<EarlierBackup>,
 }
 
 impl Backup {

@@ -13,7 +13,9 @@ mod rollback;
 mod rollout;
 mod smoke;
 
-pub use backup::{Backup, BackupDetails, DatabaseBackup, Engine, Extension, Proof, RestoreNeeds, TableRows};
+pub use backup::{
+    Backup, BackupDetails, DatabaseBackup, EarlierBackup, Engine, Extension, Proof, RestoreNeeds, TableRows,
+};
 pub use begin::Begin;
 pub use deployment::{Commit, Deployment, DeploymentKind, ServiceVersion};
 pub use gate::{

@@ -1,4 +1,4 @@
-use super::Span;
+use super::{ConfigError, Span};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +60,17 @@ impl WantedProof {
     }
 }
 
+/// When a deploy makes a backup.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum When {
+    /// In every deploy.
+    #[default]
+    Always,
+    /// If a migration waits, of either phase, or nobody can say whether one does.
+    PendingMigrations,
+}
+
 /// Which backups `db-backup prune` leaves alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -84,6 +95,8 @@ impl Default for Keep {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Backup {
+    /// When a deploy makes a backup.
+    pub when: When,
     /// How far `db-backup` proves a backup.
     pub proof: WantedProof,
     /// How long a full proof may take; `auto` goes for less if it would take longer.
@@ -99,11 +112,26 @@ pub struct Backup {
 impl Default for Backup {
     fn default() -> Self {
         Self {
+            when: When::Always,
             proof: WantedProof::Auto,
             proof_budget: Span::from_secs(5 * 60),
             required_proof: RequiredProof::Schema,
             max_age: Span::from_secs(60 * 60),
             keep: Keep::default(),
         }
+    }
+}
+
+impl Backup {
+    pub(super) fn check(&self, databases: &[super::Database]) -> Result<(), ConfigError> {
+        let never = self.when == When::PendingMigrations
+            && !databases.is_empty()
+            && databases.iter().all(|database| database.migrations.is_none());
+        if !never {
+            return Ok(());
+        }
+        let message = "\"pending_migrations\" would never make a backup: no database has migrations here; \
+                       name their folder in [[databases]], or set it to \"always\"";
+        Err(ConfigError::rule("backup.when", message))
     }
 }

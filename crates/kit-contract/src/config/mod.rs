@@ -23,7 +23,7 @@ mod tree;
 
 pub use address::{HeaderValue, Headers};
 pub use app::{Database, MigrationTool, Prereleases, Release, Rollback, ScratchKind, Service};
-pub use backup::{Backup, Keep, RequiredProof, WantedProof};
+pub use backup::{Backup, Keep, RequiredProof, WantedProof, When};
 pub use channel::{Channel, ChannelKind, Event};
 pub use error::{ConfigError, nearest};
 pub use gate::{Gate, HoldAction, InconclusiveAction, ProbeTarget, ServiceProbe, Stage};
@@ -189,6 +189,7 @@ impl Config {
         gate::check_stages(&self.stages)?;
         self.store.check()?;
         self.release.check()?;
+        self.backup.check(&self.databases)?;
         self.traffic.check()?;
         for service in &self.services {
             service.check()?;

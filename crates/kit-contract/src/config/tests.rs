@@ -147,6 +147,19 @@ fn the_canonical_form_reads_back_equal() {
 }
 
 #[test]
+fn backups_that_would_never_be_made_are_refused() {
+    let database = "[[databases]]\nname = \"main\"\nurl = { env = \"URL\" }\n";
+    let text = |when: &str, rest: &str| format!("app = \"shop\"\n{when}{database}{rest}");
+    let pending = "[backup]\nwhen = \"pending_migrations\"\n";
+    let error = parse(&text(pending, "")).unwrap_err().to_string();
+    assert!(error.contains("would never make a backup: no database has migrations here"), "{error}");
+    assert!(parse(&text(pending, "migrations = \"migrations\"\n")).is_ok());
+    assert!(parse(&text("[backup]\nwhen = \"always\"\n", "")).is_ok());
+    let error = parse(&text("[backup]\nwhen = \"pending\"\n", "")).unwrap_err().to_string();
+    assert!(error.contains("pending_migrations"), "{error}");
+}
+
+#[test]
 fn a_secret_in_the_wrong_place_is_not_repeated() {
     let text = "app = \"shop\"\n[[databases]]\nname = \"main\"\nurl = \"postgres://u:hunter2@h/db\"\n";
     let error = parse(text).unwrap_err();

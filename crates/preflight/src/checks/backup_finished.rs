@@ -4,7 +4,8 @@ use crate::finding::Finding;
 use crate::run::Check;
 use crate::world::World;
 use kit_contract::body::Backup;
-use kit_contract::{ArtifactKind, ArtifactName};
+use kit_contract::config::When;
+use kit_contract::{ArtifactKind, ArtifactName, Reason};
 use kit_core::StepError;
 use std::sync::Arc;
 
@@ -27,6 +28,17 @@ fn look(world: &World) -> Result<Finding, StepError> {
         let text =
             format!("db-backup ended with {} ({}): {}", artifact.result, artifact.reason, artifact.message);
         return Ok(Finding::fail(text).hint("correct what it says and run db-backup again"));
+    }
+    if artifact.reason == Reason::BackupNotNeeded {
+        return Ok(if config.backup.when == When::PendingMigrations {
+            Finding::pass("no migration was pending, so none was needed (backup.when)")
+        } else {
+            Finding::fail(
+                "db-backup made none, because backup.when asked for one only with pending migrations, which \
+                           it does no more",
+            )
+            .hint("run db-backup again with this deploy.toml")
+        });
     }
     let backups = artifact.body.map(|body| body.databases).unwrap_or_default();
     let required = config.backup.required_proof.level();

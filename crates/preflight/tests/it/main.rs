@@ -379,6 +379,10 @@ fn ready_to_be_undone() {
     assert_eq!(check(&artifact, "backup_finished").1, "1 backup verified to level schema or better");
 }
 
+fn artifact_of_none() -> String {
+    artifact("backup", "backup_not_needed", &json!({ "databases": [] })).replace("\"success\"", "\"skip\"")
+}
+
 #[test]
 fn not_ready_for_every_reason_at_once() {
     let sandbox = ready();
@@ -399,6 +403,16 @@ fn not_ready_for_every_reason_at_once() {
         assert_eq!(outcome, "fail", "{id}: {message}");
         assert!(message.contains(text), "{id}: {message}");
     }
+    // None was made, which is fine only as long as deploy.toml still says so.
+    let sandbox = ready();
+    let none = artifact_of_none();
+    sandbox.write(".deploy-kit/artifacts/backup.json", none);
+    let artifact = readiness(&sandbox, 10, "checks_failed");
+    assert!(check(&artifact, "backup_finished").1.contains("which it does no more"));
+    let config = sandbox.read("deploy.toml");
+    sandbox.write("deploy.toml", format!("{config}[backup]\nwhen = \"pending_migrations\"\n"));
+    let artifact = readiness(&sandbox, 0, "checks_passed");
+    assert!(check(&artifact, "backup_finished").1.contains("no migration was pending"));
     // Nothing but the backup is missing now.
     let sandbox = ready();
     std::fs::remove_file(sandbox.path().join(".deploy-kit/artifacts/backup.json")).unwrap();
