@@ -1,7 +1,7 @@
 //! The inputs, and which databases they mean.
 
 use crate::ladder::Rules;
-use kit_contract::config::{ScratchKind, WantedProof};
+use kit_contract::config::{ExternalCommand, ScratchKind, WantedProof};
 use kit_contract::{Name, Reason};
 use kit_core::{Secret, StepError};
 use kit_database::{OpenOptions, ScratchPlace};
@@ -53,7 +53,25 @@ impl WantedLevel {
     }
 }
 
-/// One database that is to be backed up.
+/// How the backup of one database comes about.
+pub(crate) enum Wanted {
+    /// It is dumped here.
+    Dump(Target),
+    /// Another tool makes it.
+    External(Name, ExternalCommand),
+}
+
+impl Wanted {
+    /// The database.
+    pub(crate) const fn name(&self) -> &Name {
+        match self {
+            Self::Dump(target) => &target.name,
+            Self::External(name, _) => name,
+        }
+    }
+}
+
+/// One database that is to be dumped.
 pub(crate) struct Target {
     /// Its name.
     pub(crate) name: Name,
@@ -68,11 +86,11 @@ pub(crate) struct Target {
 impl Args {
     /// The databases: the one of the secret input, or those of `deploy.toml`. None, only if `deploy.toml`
     /// says so.
-    pub(crate) fn targets(&self, cx: &ToolContext) -> Result<Vec<Target>, StepError> {
+    pub(crate) fn targets(&self, cx: &ToolContext) -> Result<Vec<Wanted>, StepError> {
         if let Some(url) = cx.secret("database-url") {
             let input = "database-url".to_owned();
             let options = OpenOptions::default();
-            return Ok(vec![Target { name: self.database_name.clone(), url, input, options }]);
+            return Ok(vec![Wanted::Dump(Target { name: self.database_name.clone(), url, input, options })]);
         }
         if !cx.has_config_file() {
             return Err(StepError::new(Reason::UsageError, "nobody says which database to back up").hint(
@@ -81,9 +99,17 @@ impl Args {
             ));
         }
         let target = |database: &kit_contract::config::Database| {
+            if let Some(command) = &database.backup {
+                return Ok(Wanted::External(database.name.clone(), command.clone()));
+            }
             let url = cx.secret_ref(&database.url)?;
             let input = format!("{} of database {}", database.url.env, database.name);
-            Ok(Target { name: database.name.clone(), url, input, options: options(database, cx)? })
+            Ok(Wanted::Dump(Target {
+                name: database.name.clone(),
+                url,
+                input,
+                options: options(database, cx)?,
+            }))
         };
         cx.config().databases.iter().map(target).collect()
     }

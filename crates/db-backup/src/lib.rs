@@ -7,6 +7,7 @@
 #![warn(missing_docs)]
 
 mod args;
+mod external;
 mod ladder;
 mod level;
 mod member;
@@ -23,7 +24,7 @@ mod report;
 mod tests;
 mod upload;
 
-use args::Args;
+use args::{Args, Wanted};
 use kit_contract::body::Backup;
 use kit_contract::config::Span;
 use kit_contract::{Artifact, ArtifactKind, Name, Reason};
@@ -58,7 +59,8 @@ impl Step for DbBackup {
                   makes it a backup; migrate and db-restore accept nothing else. Nothing is ever stored under the \
                   final name unless the database said that the copy was complete. With backup.when = \
                   \"pending_migrations\" it first looks, as migrate will, whether a migration waits; where none does, \
-                  it makes no backup and says so.",
+                  it makes no backup and says so. Where a database has its backups made by another tool (backup of \
+                  [[databases]]), that is run instead, and its word is written down as its word.",
         examples: &[
             Example { what: "the databases of deploy.toml", line: "db-backup" },
             Example { what: "one database, by hand", line: "db-backup --database-url-file url.txt" },
@@ -73,7 +75,7 @@ impl Step for DbBackup {
         outputs: &[
             OutputSpec {
                 name: "proof",
-                help: "The weakest level of proof reached: full, schema, remote, stream",
+                help: "The weakest level of proof reached: full, schema, remote, stream; external where another tool made it",
             },
             OutputSpec { name: "location", help: "Where the backups lie, one per line" },
         ],
@@ -94,7 +96,7 @@ impl Step for DbBackup {
             return Ok(Outcome::new(Reason::NotConfigured, message, Backup::default()));
         }
         let place = Place::open(&args, &cx, targets.len() > 1).await?;
-        let names: Vec<Name> = targets.iter().map(|target| target.name.clone()).collect();
+        let names: Vec<Name> = targets.iter().map(|target| target.name().clone()).collect();
         if let Some(outcome) = pending::not_needed(&cx, &place, &names).await {
             return Ok(outcome);
         }
@@ -103,9 +105,18 @@ impl Step for DbBackup {
         let mut body = Backup::default();
         // One after the other: the scratch copies of one database at a time have to fit.
         for target in &targets {
-            let backup = one::back_up(cx.context(), &place, target, (&rules, scratch.path())).await?;
-            cx.out.say(&report::line(&backup));
-            body.databases.push(backup);
+            match target {
+                Wanted::Dump(target) => {
+                    let backup = one::back_up(cx.context(), &place, target, (&rules, scratch.path())).await?;
+                    cx.out.say(&report::line(&backup));
+                    body.databases.push(backup);
+                }
+                Wanted::External(name, command) => {
+                    let backup = external::back_up(&cx, &place, name, command).await?;
+                    cx.out.say(&report::external_line(&backup));
+                    body.external.push(backup);
+                }
+            }
             cx.save(body.clone());
         }
         Ok(report::outcome(body))

@@ -18,8 +18,9 @@ pub(crate) async fn not_needed(
     if cx.config().backup.when == When::Always {
         return None;
     }
-    // One by URL alone belongs to no folder of migrations.
-    if cx.secret("database-url").is_some() {
+    // One by URL alone belongs to no folder of migrations, and one outside a deploy, by hand or on a schedule, was
+    // asked for as such.
+    if cx.secret("database-url").is_some() || cx.identity().standalone {
         return None;
     }
     for database in &cx.config().databases {

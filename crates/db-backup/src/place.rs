@@ -2,7 +2,7 @@
 
 use crate::args::Args;
 use jiff::{SignedDuration, Timestamp};
-use kit_contract::body::{DatabaseBackup, EarlierBackup, Proof};
+use kit_contract::body::{DatabaseBackup, EarlierBackup, ExternalBackup, Proof};
 use kit_contract::{DeploymentId, Name, Reason};
 use kit_core::{Context, ResultExt as _, StepError};
 use kit_step::ToolContext;
@@ -81,6 +81,20 @@ impl Place {
         Ok(Slot { key, metadata: self.layout.backup_metadata(&self.deployment, name) })
     }
 
+    /// Where the metadata of one database belongs.
+    pub(crate) fn metadata_key(&self, database: &Name) -> Key {
+        self.layout.backup_metadata(&self.deployment, self.several.then_some(database))
+    }
+
+    /// What is known of a backup that another tool made for this deployment.
+    pub(crate) async fn external(&self, metadata: &Key) -> Result<Option<ExternalBackup>, StepError> {
+        let Some(object) = self.store.get(metadata).await? else { return Ok(None) };
+        serde_json::from_slice(&object.bytes).map(Some).or_reason(
+            Reason::ArtifactInvalid,
+            format!("{} does not speak of a backup by another tool", self.location(metadata)),
+        )
+    }
+
     /// The address of an object, for people.
     pub(crate) fn location(&self, key: &Key) -> String {
         format!("{}/{key}", self.store.describe())
@@ -131,12 +145,10 @@ impl Place {
             let Ok(key) = name.parse::<Key>() else { continue };
             let Some(object) = self.store.get(&key).await? else { continue };
             // What cannot be read is no backup that anybody could restore.
-            let Ok(backup) = serde_json::from_slice::<DatabaseBackup>(&object.bytes) else { continue };
-            let known = found.iter().any(|earlier| earlier.database == backup.database);
-            let usable = backup.proof != Proof::None && backup.metadata_key == *name;
-            if usable && !known && databases.contains(&backup.database) {
-                let DatabaseBackup { database, location, snapshot_at, proof, .. } = backup;
-                found.push(EarlierBackup { database, location, snapshot_at, proof });
+            let Some(earlier) = earlier(name, &object.bytes) else { continue };
+            let known = found.iter().any(|found| found.database == earlier.database);
+            if !known && databases.contains(&earlier.database) {
+                found.push(earlier);
             }
         }
         Ok(found)
@@ -218,17 +230,40 @@ impl Place {
 
     /// Writes the commit marker.
     pub(crate) async fn commit(&self, slot: &Slot, backup: &DatabaseBackup) -> Result<(), StepError> {
+        self.commit_json(&slot.metadata, backup).await
+    }
+
+    /// Writes metadata, which must not be there yet.
+    pub(crate) async fn commit_json<T: serde::Serialize>(
+        &self,
+        metadata: &Key,
+        backup: &T,
+    ) -> Result<(), StepError> {
         let mut bytes = serde_json::to_vec_pretty(backup)
             .or_reason(Reason::InternalError, "the metadata of the backup cannot be written")?;
         bytes.push(b'\n');
-        match self.store.create(&slot.metadata, &bytes).await {
+        match self.store.create(metadata, &bytes).await {
             Ok(_) => Ok(()),
             // It may be written all the same.
-            Err(error @ StoreError::Unreachable { .. }) => match self.store.get(&slot.metadata).await {
+            Err(error @ StoreError::Unreachable { .. }) => match self.store.get(metadata).await {
                 Ok(Some(object)) if object.bytes == bytes => Ok(()),
                 _ => Err(error.into()),
             },
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// What metadata says, of either kind, if it says it of itself. Pure.
+fn earlier(key: &str, metadata: &[u8]) -> Option<EarlierBackup> {
+    if let Ok(backup) = serde_json::from_slice::<DatabaseBackup>(metadata) {
+        let usable = backup.proof != Proof::None && backup.metadata_key == key;
+        let DatabaseBackup { database, location, snapshot_at, proof, .. } = backup;
+        return usable.then_some(EarlierBackup { database, location, snapshot_at, proof });
+    }
+    let backup = serde_json::from_slice::<ExternalBackup>(metadata)
+        .ok()
+        .filter(|backup| backup.metadata_key == key)?;
+    let ExternalBackup { database, location, content_at, .. } = backup;
+    Some(EarlierBackup { database, location, snapshot_at: content_at, proof: Proof::External })
 }

@@ -13,6 +13,7 @@ pub(crate) const fn reason(proof: Proof) -> Reason {
         Proof::Schema => Reason::VerifiedSchema,
         Proof::Remote => Reason::VerifiedRemote,
         Proof::Stream => Reason::VerifiedStream,
+        Proof::External => Reason::ExternalBackup,
         Proof::None => Reason::BackupMismatch,
     }
 }

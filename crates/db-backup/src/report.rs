@@ -1,7 +1,7 @@
 //! The backups for people and for later steps.
 
 use crate::proof::reason;
-use kit_contract::body::{Backup, DatabaseBackup, Proof};
+use kit_contract::body::{Backup, DatabaseBackup, ExternalBackup, Proof};
 use kit_core::size_text as size;
 use kit_step::{Outcome, markdown_escape};
 use std::fmt::Write as _;
@@ -22,14 +22,27 @@ pub(crate) fn line(backup: &DatabaseBackup) -> String {
     )
 }
 
+/// The backup of another tool in a line.
+pub(crate) fn external_line(backup: &ExternalBackup) -> String {
+    let adopted = if backup.adopted { ", made for an earlier run" } else { "" };
+    let until = backup.expires_at.map(|at| format!(", kept until {at:.0}")).unwrap_or_default();
+    format!(
+        "{}: {} at {}, as of {:.0}{until}, by another tool, which says that it was {}; nothing of it was proved \
+         here{adopted}",
+        backup.database, backup.id, backup.location, backup.content_at, backup.claim
+    )
+}
+
 /// The end of a step that made or adopted every backup.
 pub(crate) fn outcome(body: Backup) -> Outcome<Backup> {
-    let names: Vec<&str> = body.databases.iter().map(|backup| backup.database.as_str()).collect();
+    let own = body.databases.iter().map(|backup| backup.database.as_str());
+    let names: Vec<&str> = own.chain(body.external.iter().map(|backup| backup.database.as_str())).collect();
     let bytes = body.databases.iter().map(|backup| backup.size_bytes).sum();
     let proof = body.weakest_proof();
     let tried = match proof {
         Proof::Full | Proof::Schema => "every restore was tried",
         Proof::Remote | Proof::Stream | Proof::None => "not every restore was tried",
+        Proof::External => "another tool vouches for what it made",
     };
     let message = format!("backed up {} ({}); {tried}, proof: {proof}", names.join(", "), size(bytes));
     let shrunk = shrunk(&body);
@@ -50,13 +63,15 @@ fn shrunk(body: &Backup) -> Vec<String> {
 
 /// The outputs.
 pub(crate) fn outputs(body: &Backup) -> Vec<(&'static str, String)> {
-    let locations: Vec<&str> = body.databases.iter().map(|backup| backup.location.as_str()).collect();
+    let own = body.databases.iter().map(|backup| backup.location.as_str());
+    let locations: Vec<&str> =
+        own.chain(body.external.iter().map(|backup| backup.location.as_str())).collect();
     vec![("proof", body.weakest_proof().to_string()), ("location", locations.join("\n"))]
 }
 
 /// The part of the job summary.
 pub(crate) fn summary(body: &Backup) -> String {
-    if body.databases.is_empty() {
+    if body.databases.is_empty() && body.external.is_empty() {
         return String::new();
     }
     let mut text = String::from(
@@ -72,6 +87,16 @@ pub(crate) fn summary(body: &Backup) -> String {
             size(backup.size_bytes),
             backup.proof,
             backup.snapshot_at,
+            markdown_escape(&backup.location)
+        );
+    }
+    for backup in &body.external {
+        let _ = writeln!(
+            text,
+            "| {} | | | external, {} | {:.0} | {} |",
+            backup.database,
+            backup.claim,
+            backup.content_at,
             markdown_escape(&backup.location)
         );
     }

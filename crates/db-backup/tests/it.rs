@@ -6,6 +6,8 @@
     reason = "a test prepares files, damages them, and kills what it started"
 )]
 
+#[path = "it/external.rs"]
+mod external;
 #[path = "it/mariadb.rs"]
 mod mariadb;
 #[path = "it/postgres.rs"]
@@ -306,6 +308,10 @@ fn a_backup_only_if_a_migration_waits_or_nobody_knows() {
     ended(&sandbox, &next("1763712001-abc1234"), 0, "backup_not_needed");
     let instead = sandbox.artifact::<Backup>("backup").body.unwrap().instead;
     assert_eq!((instead.len(), instead[0].snapshot_at), (1, metadata(&sandbox).snapshot_at));
+
+    // Outside a deployment it was asked for as such.
+    std::fs::remove_file(sandbox.path().join(".deploy-kit/artifacts/deployment.json")).unwrap();
+    ended(&sandbox, &sandbox.run(BINARY, &[]), 0, "verified_full");
 
     // Unknown: the folder cannot be read, or the books are not those of the folder.
     sandbox.write("deploy.toml", config.replace("\"migrations\"", "\"elsewhere\""));

@@ -2,7 +2,7 @@
 //!
 //! A backup is its metadata: what has none was never finished, and what was not proved is not offered.
 
-use kit_contract::body::{DatabaseBackup, Proof};
+use kit_contract::body::{DatabaseBackup, ExternalBackup, Proof};
 use kit_contract::{DeploymentId, Name, Reason};
 use kit_core::StepError;
 use kit_store::{Key, Layout, Store};
@@ -28,6 +28,8 @@ impl std::str::FromStr for Wanted {
 #[derive(Debug, Default)]
 pub(crate) struct Catalogue {
     backups: BTreeMap<DeploymentId, Vec<DatabaseBackup>>,
+    /// Those that other tools made, which alone restore them.
+    external: Vec<ExternalBackup>,
     /// Metadata that cannot be used, and why.
     pub(crate) unusable: Vec<String>,
 }
@@ -66,7 +68,12 @@ impl Catalogue {
                 self.unusable.push(format!("{key} says that the backup was never proved"));
             }
             Ok(backup) => self.backups.entry(id).or_default().push(backup),
-            Err(error) => self.unusable.push(format!("{key} cannot be read: {error}")),
+            Err(error) => match serde_json::from_slice::<ExternalBackup>(metadata) {
+                Ok(backup) if backup.metadata_key == key && backup.deployment_id == id => {
+                    self.external.push(backup);
+                }
+                _ => self.unusable.push(format!("{key} cannot be read: {error}")),
+            },
         }
     }
 
@@ -82,7 +89,33 @@ impl Catalogue {
         // A deployment is as old as the oldest of its backups.
         let newest =
             complete.max_by_key(|chosen| chosen.backups.iter().map(|backup| backup.snapshot_at).min());
-        newest.ok_or_else(|| self.not_found(wanted, databases))
+        newest.ok_or_else(|| self.elsewhere(databases).unwrap_or_else(|| self.not_found(wanted, databases)))
+    }
+
+    /// The newest backup of these databases that another tool made, as a refusal that says how to restore it.
+    fn elsewhere(&self, databases: &[Name]) -> Option<StepError> {
+        let mut newest: Vec<&ExternalBackup> = Vec::new();
+        for name in databases {
+            let of_one = self.external.iter().filter(|backup| backup.database == *name);
+            newest.extend(of_one.max_by_key(|backup| backup.content_at));
+        }
+        let first = newest.first()?;
+        let message =
+            format!("the backup of {} was made by another tool: it is not restored here", first.database);
+        let error = StepError::new(Reason::RestoreExternal, message);
+        let rest = databases.iter().filter(|name| !newest.iter().any(|backup| backup.database == **name));
+        let rest: Vec<String> = rest.map(|name| format!("--database {name}")).collect();
+        let error = newest.into_iter().fold(error, |error, backup| error.hint(advice(backup)));
+        Some(if rest.is_empty() { error } else { error.hint(format!("for the others: {}", rest.join(" "))) })
+    }
+
+    /// Those of other tools that are newer than what was chosen, for people.
+    pub(crate) fn newer_elsewhere(&self, chosen: &Chosen) -> Vec<String> {
+        let newer = |external: &&ExternalBackup| {
+            let own = chosen.backups.iter().find(|backup| backup.database == external.database);
+            own.is_some_and(|own| own.snapshot_at < external.content_at)
+        };
+        self.external.iter().filter(newer).map(|external| format!("newer: {}", advice(external))).collect()
     }
 
     fn not_found(&self, wanted: &Wanted, databases: &[Name]) -> StepError {
@@ -108,6 +141,18 @@ impl Catalogue {
         }
         error
     }
+}
+
+fn advice(backup: &ExternalBackup) -> String {
+    format!(
+        "{} as it was at {:.0} is {} at {} (made by {}): {}",
+        backup.database,
+        backup.content_at,
+        backup.id,
+        backup.location,
+        backup.command.join(" "),
+        backup.restore
+    )
 }
 
 /// The deployment whose metadata this is: `backup-<id>.json` or `backup-<id>.<database>.json`.

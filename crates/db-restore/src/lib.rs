@@ -96,7 +96,10 @@ impl Step for DbRestore {
             databases: jobs.iter().map(planned).collect(),
         };
         match consent::judge(&args.confirm, &names)? {
-            Consent::NotGiven => return Ok(report::planned(body, &names, &catalogue.unusable)),
+            Consent::NotGiven => {
+                let planned = report::planned(body, &names, &catalogue.unusable);
+                return Ok(catalogue.newer_elsewhere(&chosen).into_iter().fold(planned, Outcome::hint));
+            }
             Consent::Given => body.dry_run = false,
         }
         cx.save(body.clone());

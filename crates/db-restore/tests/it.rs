@@ -346,3 +346,29 @@ async fn databases_of_different_times_call_for_a_human() {
     let (sandbox, ran) = run(sandbox, rest).await.unwrap();
     ended(&sandbox, &ran, 0, "restored");
 }
+
+/// A backup of another tool is said, with what to do; one of ours is restored although theirs is newer.
+#[test]
+fn what_another_tool_made_only_that_tool_restores() {
+    let sandbox = shop();
+    let external = "1763712000-0000009";
+    let key = format!("shop/production/backup-{external}.json");
+    let made = json!({
+        "kind": "external", "database": "main", "deployment_id": external, "id": "20261126F",
+        "content_at": "2026-01-05T00:00:00Z", "location": "elsewhere", "claim": "created",
+        "restore": "pgbackrest --set=20261126F restore", "command": ["ops/tool"], "metadata_key": key,
+        "recorded_at": "2026-01-05T00:00:00Z", "adopted": false,
+    });
+    sandbox.write(&format!(".deploy-kit/store/{key}"), made.to_string());
+    let ran = sandbox.run(BINARY, &["--deployment", external, "--confirm", "main"]);
+    ended(&sandbox, &ran, 10, "restore_external");
+    assert!(ran.stderr.contains("pgbackrest --set=20261126F restore"), "{}", ran.stderr);
+    untouched(&sandbox);
+    let ran = sandbox.run(BINARY, &["--deployment", "latest"]);
+    assert_eq!(ended(&sandbox, &ran, 0, "restore_planned")["body"]["subject"], NEW);
+    assert!(
+        ran.stderr.contains("newer: main as it was at 2026-01-05T00:00:00Z is 20261126F"),
+        "{}",
+        ran.stderr
+    );
+}

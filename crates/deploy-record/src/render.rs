@@ -85,7 +85,8 @@ pub(crate) fn failure_report(id: &DeploymentId, record: &Record, because: Option
     }
     text.push_str("\n## Backups\n");
     let backups: Vec<_> = record.backup.iter().flat_map(|backup| &backup.databases).collect();
-    if backups.is_empty() {
+    let external: Vec<_> = record.backup.iter().flat_map(|backup| &backup.external).collect();
+    if backups.is_empty() && external.is_empty() {
         text.push_str("\nNone was made by this deployment.\n");
     }
     for earlier in record.backup.iter().flat_map(|backup| &backup.instead) {
@@ -99,6 +100,15 @@ pub(crate) fn failure_report(id: &DeploymentId, record: &Record, because: Option
     for backup in backups {
         let location = markdown_escape(&backup.location);
         let _ = writeln!(text, "\n- `{}`: {location} (proof: {}); kept", backup.database, backup.proof);
+    }
+    for backup in external {
+        let (id, location) = (markdown_escape(&backup.id), markdown_escape(&backup.location));
+        let restore = markdown_escape(&backup.restore);
+        let _ = writeln!(
+            text,
+            "\n- `{}`: {id} at {location}, by another tool; to restore: {restore}",
+            backup.database
+        );
     }
     text.push_str("\n## Steps\n");
     text.push_str(&report(record));

@@ -213,6 +213,8 @@ reasons! {
         VerifiedSchema "verified_schema" Go "the schema was restored from the backup and compared", "nothing";
         VerifiedRemote "verified_remote" Go "the backup was read back from the store and compared", "nothing";
         VerifiedStream "verified_stream" Go "the backup was checked while it was written", "nothing";
+        ExternalBackup "external_backup" Go "another tool made the backup and vouches for it; nothing of it was proved here", "nothing; try its restore from time to time";
+        ExternalInvalid "external_invalid" Outside "the program that has another tool make the backup did not answer as it must", "see docs/databases.md for the answer, and the message for what is wrong with it";
         BackupNotNeeded "backup_not_needed" Skipped "no migration is pending, and backup.when asks for a backup only then: none was made", "nothing; set backup.when = \"always\" to have one in every deploy";
         DumpFailed "dump_failed" Outside "the database could not be dumped; no backup was left under the final name", "see the message of the dump program";
         BackupTruncated "backup_truncated" Outside "the dump ended early; no backup was left under the final name", "find out why the connection broke, then run the step again";
@@ -288,6 +290,7 @@ reasons! {
         Restored "restored" Go "the backup was restored, and its content compared", "nothing";
         RestorePlanned "restore_planned" Go "nothing was changed: this is what would be restored", "give the consent that the message names to restore";
         BackupNotFound "backup_not_found" Verdict "there is no such backup, or it was never finished", "list the backups in the store; without metadata it is no backup";
+        RestoreExternal "restore_external" Verdict "another tool made the backup, and only that tool restores it", "do what the message says, which is what the tool said when it made the backup";
         ConsentRequired "consent_required" Usage "restoring would replace data and needs a typed confirmation", "give --confirm with the value that the message names";
         RestoreMismatch "restore_mismatch" Verdict "what was restored is not what was backed up; the live database was not touched", "try an older backup";
     }

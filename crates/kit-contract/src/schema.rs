@@ -43,6 +43,7 @@ pub fn schemas() -> Vec<SchemaDocument> {
         artifact::<body::Restore>(),
         artifact::<body::Notice>(),
         document::<ChainEntry>("chain.v1.json"),
+        document::<body::ExternalAnswer>("external-backup.v1.json"),
         document::<config::File>("deploy.toml.v1.json"),
     ]
 }

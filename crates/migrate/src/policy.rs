@@ -31,7 +31,8 @@ pub(crate) enum Refusal {
     FromTheFuture(Name),
 }
 
-/// The backups of these databases, if each of them does.
+/// The backups of these databases, if each of them does. Those that another tool made are judged elsewhere
+/// ([`kit_contract::config::Backup::accepts_external`]).
 pub(crate) fn judge<'a>(
     databases: &[&Name],
     backup: Option<&'a Backup>,

@@ -1,7 +1,7 @@
 //! Is there a way back? The backup as its artifact claims it and as the store confirms it.
 
 use crate::policy::{Rules, disagreements, judge};
-use kit_contract::body::{Backup, DatabaseBackup};
+use kit_contract::body::{Backup, DatabaseBackup, ExternalBackup};
 use kit_contract::{ArtifactKind, ArtifactName, DeploymentId, Name, Reason};
 use kit_core::StepError;
 use kit_step::ToolContext;
@@ -33,13 +33,54 @@ pub(crate) async fn check(databases: &[&Name], place: &Place, cx: &ToolContext) 
         None => None,
     };
     let backup = artifact.and_then(|artifact| artifact.body);
-    let entries = judge(databases, backup.as_ref(), rules, cx.clock.now())
-        .map_err(|refusal| refusal.into_error(rules))?;
     let id = cx.identity().deployment_id;
+    let external = backup.iter().flat_map(|backup| &backup.external);
+    let external: Vec<_> = external.filter(|claimed| databases.contains(&&claimed.database)).collect();
+    let own: Vec<&Name> = databases
+        .iter()
+        .copied()
+        .filter(|name| !external.iter().any(|claimed| claimed.database == **name))
+        .collect();
+    for claimed in external {
+        let database = cx.config().databases.iter().find(|database| database.name == claimed.database);
+        config.accepts_external(claimed, database, cx.clock.now()).map_err(|(reason, text)| {
+            StepError::new(reason, text).hint("backup and allow_external in deploy.toml say what is accepted")
+        })?;
+        confirm_external(claimed, place, &id).await?;
+    }
+    let entries =
+        judge(&own, backup.as_ref(), rules, cx.clock.now()).map_err(|refusal| refusal.into_error(rules))?;
     for claimed in entries {
         confirm(claimed, place, &id).await?;
     }
     Ok(())
+}
+
+/// What another tool said must be what was written down when it said it. Whether its backup is there only the
+/// tool knows.
+async fn confirm_external(
+    claimed: &ExternalBackup,
+    place: &Place,
+    id: &DeploymentId,
+) -> Result<(), StepError> {
+    let name = &claimed.database;
+    let ours = [place.layout.backup_metadata(id, None), place.layout.backup_metadata(id, Some(name))];
+    let metadata = ours.iter().find(|key| key.as_str() == claimed.metadata_key);
+    let stored = match metadata {
+        Some(key) => place.store.get(key).await?,
+        None => None,
+    };
+    let Some(object) = stored else {
+        return Err(gone(format!("the store does not know of the backup of {name} that backup.json names")));
+    };
+    let stored = serde_json::from_slice::<ExternalBackup>(&object.bytes).ok();
+    let same = stored.is_some_and(|stored| stored == ExternalBackup { adopted: false, ..claimed.clone() });
+    if same && claimed.deployment_id == *id {
+        return Ok(());
+    }
+    let message = format!("backup.json and {} in the store do not agree about {name}", claimed.metadata_key);
+    Err(StepError::new(Reason::ArtifactTampered, message)
+        .hint("find out who changed it before anything else; then run db-backup again"))
 }
 
 /// Compares the claim with the metadata in the store, which is what db-restore would go by.

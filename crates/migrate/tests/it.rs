@@ -342,3 +342,49 @@ fn stopped_in_the_middle_it_says_what_was_applied() {
     sandbox.write("migrations/0003_long.sql", "CREATE TABLE long (i INTEGER);");
     ended(&sandbox, &sandbox.run(BINARY, &[]), 0, "migrated");
 }
+
+/// What another tool says of its backup is enough only if it is allowed, young, and what was written down.
+#[test]
+fn another_tools_word_is_judged_again() {
+    let sandbox = shop();
+    let config = format!(
+        "{CONFIG}backup = {{ command = [\"tool\"], least_claim = \"created\" }}\n[backup]\nallow_external = true\n"
+    );
+    sandbox.write("deploy.toml", &config);
+    let external = |minutes: i64, id: &str| {
+        json!({
+            "kind": "external", "database": "main", "deployment_id": ID, "id": id,
+            "content_at": jiff::Timestamp::now() - jiff::SignedDuration::from_mins(minutes), "location": "elsewhere",
+            "claim": "created", "restore": "tool --restore", "command": ["tool"],
+            "metadata_key": format!("{STEM}.json"), "recorded_at": "2026-01-01T00:00:00Z", "adopted": false,
+        })
+    };
+    let (claimed, stored) = (format!(".deploy-kit/store/{STEM}.json"), BACKUP);
+    let write = |in_artifact: &Value, in_store: &Value| {
+        sandbox.write(&claimed, in_store.to_string());
+        let body = json!({ "databases": [], "external": [in_artifact] });
+        sandbox.write(stored, artifact("backup", ID, "external_backup", body));
+    };
+    let refused = |code: i32, reason: &str, says: &str| {
+        let ran = sandbox.run(BINARY, &[]);
+        ended(&sandbox, &ran, code, reason);
+        assert!(ran.stderr.contains(says), "no {says:?} in {}", ran.stderr);
+        assert!(!has_notes(&sandbox), "{reason}: it was applied all the same");
+    };
+    let good = external(1, "one");
+    write(&external(61, "one"), &external(61, "one"));
+    refused(10, "backup_too_old", "and 1h is allowed");
+    write(&good, &external(1, "two"));
+    refused(3, "artifact_tampered", "do not agree about main");
+    write(&good, &good);
+    std::fs::remove_file(sandbox.path().join(&claimed)).unwrap();
+    refused(10, "backup_required", "the store does not know");
+    write(&good, &good);
+    sandbox.write("deploy.toml", config.replace("created", "restored"));
+    refused(10, "backup_too_weak", "restored is asked for");
+    sandbox.write("deploy.toml", CONFIG);
+    refused(10, "backup_too_weak", "does not allow");
+    sandbox.write("deploy.toml", &config);
+    ended(&sandbox, &sandbox.run(BINARY, &[]), 0, "migrated");
+    assert!(has_notes(&sandbox));
+}

@@ -1,3 +1,4 @@
+use super::ExternalBackup;
 use crate::{ArtifactKind, Body, Name, Sha256};
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -24,6 +25,8 @@ pub enum Engine {
 pub enum Proof {
     /// Nothing was proved.
     None,
+    /// Another tool made the backup and vouches for it; nothing was proved here.
+    External,
     /// Checked while it was written: the producer succeeded, the end was seen, compression inflates.
     Stream,
     /// Read back from the store and compared by digest.
@@ -39,6 +42,7 @@ impl Proof {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::None => "none",
+            Self::External => "external",
             Self::Stream => "stream",
             Self::Remote => "remote",
             Self::Schema => "schema",
@@ -177,7 +181,7 @@ pub struct DatabaseBackup {
     pub details: BackupDetails,
 }
 
-/// The newest backup of a database that an earlier deployment made.
+/// The newest backup of a database that an earlier deployment made, or had made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EarlierBackup {
     /// The database.
@@ -198,12 +202,16 @@ pub struct Backup {
     /// Where none was made, because no migration is pending: what a restore would bring back instead.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub instead: Vec<EarlierBackup>,
+    /// Those that another tool made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub external: Vec<ExternalBackup>,
 }
 
 impl Backup {
     /// The weakest level of proof over all databases; `none` if there is no database.
     pub fn weakest_proof(&self) -> Proof {
-        self.databases.iter().map(|backup| backup.proof).min().unwrap_or(Proof::None)
+        let external = self.external.iter().map(|_| Proof::External);
+        self.databases.iter().map(|backup| backup.proof).chain(external).min().unwrap_or(Proof::None)
     }
 }
 

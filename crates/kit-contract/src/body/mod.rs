@@ -3,6 +3,7 @@
 mod backup;
 mod begin;
 mod deployment;
+mod external;
 mod gate;
 mod migration;
 mod notice;
@@ -18,6 +19,7 @@ pub use backup::{
 };
 pub use begin::Begin;
 pub use deployment::{Commit, Deployment, DeploymentKind, ServiceVersion};
+pub use external::{Claim, ExternalAnswer, ExternalBackup, ExternalKind};
 pub use gate::{
     ArmCounts, Certificate, EvidencePoint, Gate, GateVerdict, RuleState, RuleVerdict, ServiceVerdict,
 };

@@ -117,6 +117,25 @@ pub enum ScratchKind {
     Beside,
 }
 
+/// Another tool that makes the backups of a database: a cloud's snapshots, pgBackRest, WAL-G.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExternalCommand {
+    /// Program and arguments, run in the folder of `deploy.toml`. No shell is involved. It makes the backup, waits
+    /// until it is whole, and prints one JSON object (`deploy-kit/external-backup/v1`).
+    pub command: Vec<String>,
+    /// How long it may take.
+    #[serde(default = "half_an_hour")]
+    pub timeout: Span,
+    /// What the tool must at least say that it did to know that the backup is good.
+    #[serde(default)]
+    pub least_claim: crate::body::Claim,
+}
+
+fn half_an_hour() -> Span {
+    Span::from_secs(30 * 60)
+}
+
 /// One database.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -135,6 +154,9 @@ pub struct Database {
     /// Folder of the engine's own programs (`pg_dump`, `mariadb-dump`); absent: those that are installed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tools: Option<String>,
+    /// Another tool that makes its backups, instead of `db-backup` itself. `backup.allow_external` must allow it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<ExternalCommand>,
     /// Folder of its migrations, relative to `deploy.toml`. Absent: it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub migrations: Option<String>,

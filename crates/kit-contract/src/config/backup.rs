@@ -1,4 +1,7 @@
-use super::{ConfigError, Span};
+use super::{ConfigError, Database, Span};
+use crate::Reason;
+use crate::body::ExternalBackup;
+use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -103,6 +106,9 @@ pub struct Backup {
     pub proof_budget: Span,
     /// What `migrate` asks of a backup.
     pub required_proof: RequiredProof,
+    /// True if the word of another tool is enough for `migrate` where a database has its backups made by one
+    /// (`[[databases]] backup`), although nothing of such a backup is proved here.
+    pub allow_external: bool,
     /// How old a backup may be when `migrate` starts, counted from the moment its content was fixed.
     pub max_age: Span,
     /// Which backups `db-backup prune` leaves alone.
@@ -116,14 +122,37 @@ impl Default for Backup {
             proof: WantedProof::Auto,
             proof_budget: Span::from_secs(5 * 60),
             required_proof: RequiredProof::Schema,
+            allow_external: false,
             max_age: Span::from_secs(60 * 60),
             keep: Keep::default(),
         }
     }
 }
 
+/// How far the clocks of two machines may differ. A copy from further ahead has no age that could be judged.
+const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);
+
 impl Backup {
-    pub(super) fn check(&self, databases: &[super::Database]) -> Result<(), ConfigError> {
+    pub(super) fn check(&self, databases: &[Database]) -> Result<(), ConfigError> {
+        for database in databases {
+            let Some(external) = &database.backup else { continue };
+            let path = format!("databases.{}.backup", database.name);
+            if external.command.first().is_none_or(String::is_empty) {
+                return Err(ConfigError::rule(format!("{path}.command"), "it names no program"));
+            }
+            if !self.allow_external {
+                let mut error = ConfigError::rule(
+                    path,
+                    "another tool is to make the backup, of which nothing is proved here, and \
+                     backup.allow_external does not allow it",
+                );
+                error.hint = Some(
+                    "if the tool's word is enough for your migrations: [backup] allow_external = true"
+                        .to_owned(),
+                );
+                return Err(error);
+            }
+        }
         let never = self.when == When::PendingMigrations
             && !databases.is_empty()
             && databases.iter().all(|database| database.migrations.is_none());
@@ -133,5 +162,52 @@ impl Backup {
         let message = "\"pending_migrations\" would never make a backup: no database has migrations here; \
                        name their folder in [[databases]], or set it to \"always\"";
         Err(ConfigError::rule("backup.when", message))
+    }
+
+    /// Whether what another tool says of its backup is enough at this moment: allowed for this database,
+    /// claimed as far as is asked, young enough, and not about to expire. Pure.
+    ///
+    /// # Errors
+    /// Why it is not, and how a step says that.
+    pub fn accepts_external(
+        &self,
+        backup: &ExternalBackup,
+        database: Option<&Database>,
+        now: Timestamp,
+    ) -> Result<(), (Reason, String)> {
+        let name = &backup.database;
+        let allowed = database.and_then(|database| database.backup.as_ref()).filter(|_| self.allow_external);
+        let Some(command) = allowed else {
+            let text = format!(
+                "the backup of {name} was made by another tool and nothing of it is proved, which deploy.toml does not allow"
+            );
+            return Err((Reason::BackupTooWeak, text));
+        };
+        if backup.claim < command.least_claim {
+            let text = format!(
+                "the tool says of its backup of {name} that it was {}, and {} is asked for (least_claim)",
+                backup.claim, command.least_claim
+            );
+            return Err((Reason::BackupTooWeak, text));
+        }
+        let age = now.duration_since(backup.content_at);
+        if age < -CLOCK_SKEW {
+            let text = format!("the backup of {name} is dated in the future, so its age cannot be judged");
+            return Err((Reason::BackupTooOld, text));
+        }
+        if age > SignedDuration::try_from(self.max_age.duration()).unwrap_or(SignedDuration::MAX) {
+            let text = format!(
+                "the backup of {name} is {age:.0} old, and {} is allowed (backup.max_age)",
+                self.max_age
+            );
+            return Err((Reason::BackupTooOld, text));
+        }
+        match backup.expires_at {
+            Some(expires_at) if expires_at <= now => {
+                let text = format!("the tool removed its backup of {name} at {expires_at:.0}");
+                Err((Reason::BackupTooOld, text))
+            }
+            _ => Ok(()),
+        }
     }
 }

@@ -22,7 +22,9 @@ mod traffic;
 mod tree;
 
 pub use address::{HeaderValue, Headers};
-pub use app::{Database, MigrationTool, Prereleases, Release, Rollback, ScratchKind, Service};
+pub use app::{
+    Database, ExternalCommand, MigrationTool, Prereleases, Release, Rollback, ScratchKind, Service,
+};
 pub use backup::{Backup, Keep, RequiredProof, WantedProof, When};
 pub use channel::{Channel, ChannelKind, Event};
 pub use error::{ConfigError, nearest};

@@ -1,5 +1,5 @@
 use super::{Config, ConfigError, Span};
-use crate::Name;
+use crate::{Name, Reason};
 
 fn name(text: &str) -> Name {
     text.parse().unwrap()
@@ -165,4 +165,64 @@ fn a_secret_in_the_wrong_place_is_not_repeated() {
     let error = parse(text).unwrap_err();
     assert!(!error.to_string().contains("hunter2"), "{error}");
     assert_eq!(error.at.unwrap().line, 4);
+}
+
+const EXTERNAL: &str = "app = \"shop\"\n[backup]\nallow_external = true\n[[databases]]\nname = \"main\"\nurl = { env = \"URL\" }\nbackup = { command = [\"ops/snapshot\"], least_claim = \"checked\" }\n";
+
+#[test]
+fn another_tools_backups_have_to_be_allowed() {
+    assert!(parse(EXTERNAL).is_ok());
+    let error = parse(&EXTERNAL.replace("true", "false")).unwrap_err().to_string();
+    assert!(error.contains("databases.main.backup") && error.contains("nothing is proved here"), "{error}");
+    let error = parse(&EXTERNAL.replace("\"ops/snapshot\"", "")).unwrap_err().to_string();
+    assert!(error.contains("names no program"), "{error}");
+}
+
+#[test]
+fn what_another_tool_says_is_judged_by_claim_age_and_expiry() {
+    let config = parse(EXTERNAL).unwrap();
+    let at = |second: i64| jiff::Timestamp::from_second(1_700_000_000 + second).unwrap();
+    let backup = crate::body::ExternalBackup {
+        kind: crate::body::ExternalKind::External,
+        database: "main".parse().unwrap(),
+        deployment_id: "1763712000-abc1234".parse().unwrap(),
+        id: "20261126F".to_owned(),
+        content_at: at(0),
+        location: "s3://b/x".to_owned(),
+        claim: crate::body::Claim::Checked,
+        expires_at: Some(at(3000)),
+        restore: "restore it".to_owned(),
+        command: vec!["ops/snapshot".to_owned()],
+        metadata_key: "k.json".to_owned(),
+        recorded_at: at(1),
+        adopted: false,
+    };
+    let weak = crate::body::ExternalBackup { claim: crate::body::Claim::Created, ..backup.clone() };
+    let forever = crate::body::ExternalBackup { expires_at: None, ..backup.clone() };
+    let mut forbidden = config.clone();
+    forbidden.backup.allow_external = false;
+    for (config, backup, now, expected) in [
+        (&config, &backup, 10, None),
+        (&config, &backup, -300, None),
+        (&config, &backup, -301, Some((Reason::BackupTooOld, "in the future"))),
+        (&config, &backup, 3000, Some((Reason::BackupTooOld, "removed its backup of main at"))),
+        (&config, &forever, 3600, None),
+        (&config, &forever, 3601, Some((Reason::BackupTooOld, "1h is allowed"))),
+        (&config, &weak, 10, Some((Reason::BackupTooWeak, "was created, and checked is asked for"))),
+        (&forbidden, &backup, 10, Some((Reason::BackupTooWeak, "does not allow"))),
+    ] {
+        let judged = config.backup.accepts_external(backup, config.databases.first(), at(now));
+        match (judged, expected) {
+            (Ok(()), None) => {}
+            (Err((reason, text)), Some((wanted, part))) => {
+                assert_eq!(reason, wanted, "{text}");
+                assert!(text.contains(part), "{text}");
+            }
+            (judged, expected) => panic!("{now}: {judged:?} instead of {expected:?}"),
+        }
+    }
+    assert!(
+        config.backup.accepts_external(&backup, None, at(10)).is_err(),
+        "a database that is not configured so"
+    );
 }

@@ -1,7 +1,7 @@
 //! From the record of a deploy to the message.
 
 use super::{Message, fields, link, moment, title};
-use kit_contract::body::{Record, RecordStatus, StepRecord};
+use kit_contract::body::{Proof, Record, RecordStatus, StepRecord};
 use kit_contract::config::Event;
 use kit_contract::{Artifact, Reason, StepResult};
 
@@ -108,7 +108,9 @@ fn what_else(record: &Record) -> Vec<String> {
     if !succeeded && record.migrations_applied > 0 {
         lines.push(format!("{} migrations were applied and stay applied", record.migrations_applied));
     }
-    if let Some(backup) = record.backup.as_ref().filter(|backup| !succeeded && !backup.databases.is_empty()) {
+    if let Some(backup) =
+        record.backup.as_ref().filter(|backup| !succeeded && backup.weakest_proof() != Proof::None)
+    {
         let proof = backup.weakest_proof();
         lines.push(format!("A backup is in the store, level of proof: {proof}"));
     }

@@ -379,8 +379,8 @@ fn ready_to_be_undone() {
     assert_eq!(check(&artifact, "backup_finished").1, "1 backup verified to level schema or better");
 }
 
-fn artifact_of_none() -> String {
-    artifact("backup", "backup_not_needed", &json!({ "databases": [] })).replace("\"success\"", "\"skip\"")
+fn backup_artifact(reason: &str, result: &str, body: &Value) -> String {
+    artifact("backup", reason, body).replace("\"success\"", &format!("{result:?}"))
 }
 
 #[test]
@@ -403,9 +403,19 @@ fn not_ready_for_every_reason_at_once() {
         assert_eq!(outcome, "fail", "{id}: {message}");
         assert!(message.contains(text), "{id}: {message}");
     }
+    // Another tool made it, which nobody allowed here.
+    let sandbox = ready();
+    let made = json!({"databases": [], "external": [{
+        "kind": "external", "database": "main", "deployment_id": ID, "id": "one",
+        "content_at": "2026-01-01T00:00:00Z", "location": "elsewhere", "claim": "created", "restore": "tool",
+        "command": ["tool"], "metadata_key": "m", "recorded_at": "2026-01-01T00:00:00Z"
+    }]});
+    sandbox.write(".deploy-kit/artifacts/backup.json", backup_artifact("external_backup", "success", &made));
+    let found = readiness(&sandbox, 10, "checks_failed");
+    assert!(check(&found, "backup_finished").1.contains("which deploy.toml does not allow"));
     // None was made, which is fine only as long as deploy.toml still says so.
     let sandbox = ready();
-    let none = artifact_of_none();
+    let none = backup_artifact("backup_not_needed", "skip", &json!({ "databases": [] }));
     sandbox.write(".deploy-kit/artifacts/backup.json", none);
     let artifact = readiness(&sandbox, 10, "checks_failed");
     assert!(check(&artifact, "backup_finished").1.contains("which it does no more"));

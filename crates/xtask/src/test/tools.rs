@@ -16,6 +16,8 @@ const DEBIAN: &[Row] = &[
     Row { package: "nodejs", probe: &["node", "--version"] },
     Row { package: "npm", probe: &["npm", "--version"] },
     Row { package: "python3-venv", probe: &["python3", "-m", "ensurepip", "--version"] },
+    // What the programs of docs/external-backups.md read answers with.
+    Row { package: "jq", probe: &["jq", "--version"] },
     // The router of examples/azora, how its driver asks it, and what the gate's counts come from.
     Row { package: "haproxy", probe: &["/usr/sbin/haproxy", "-v"] },
     Row { package: "socat", probe: &["socat", "-V"] },
