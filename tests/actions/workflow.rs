@@ -38,7 +38,12 @@ fn uses(workflow: &Value) -> Vec<(String, Option<String>, Place)> {
 fn places(workflow: &Value, line: &PipelineStep) -> Vec<Place> {
     let is_it = |program: &str, command: Option<&str>| program == line.program && command == line.command;
     let found = uses(workflow).into_iter().filter(|(program, command, _)| is_it(program, command.as_deref()));
-    found.map(|(_, _, place)| place).collect()
+    // A command that stands there twice says which of its artifacts it writes.
+    let writes_it = |(job, at): &Place| {
+        let at = steps(&workflow["jobs"][job])[*at]["with"]["at"].as_str();
+        at.is_none() || at == line.qualifier
+    };
+    found.map(|(_, _, place)| place).filter(writes_it).collect()
 }
 
 /// The jobs that have ended when a job starts.

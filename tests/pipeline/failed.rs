@@ -80,7 +80,7 @@ fn a_failing_smoke_test_takes_the_release_back_at_100_percent() {
 fn a_stop_request_is_obeyed_in_the_middle_of_a_stage() {
     let shop = Shop::with(|config| config.replace("duration = \"800ms\"", "duration = \"60s\""), "0");
     let deploy = shop.start_kit(&["deploy", "v2.0.0", "--artifacts", "artifacts"]);
-    deploy.wait_for_line("canary-gate");
+    deploy.wait_for_line("--stop-file");
     let asked = shop.run(&["stop", "--reason", "wrong version"]);
     assert_eq!(asked.code, Some(0), "{}", asked.stderr);
     let ran = deploy.wait();

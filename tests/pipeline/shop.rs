@@ -60,6 +60,7 @@ impl Shop {
         // Short enough that a test does not wait, long enough that every verdict has data.
         let config = config
             .replace("duration = \"5s\"", "duration = \"800ms\"")
+            .replace("measure_baseline = \"2s\"", "measure_baseline = \"500ms\"")
             .replace("\"50ms\"", "\"10ms\"")
             // A busy machine probes more slowly; that must not decide a test about something else.
             .replace("min_samples = 50", "min_samples = 15");

@@ -76,6 +76,10 @@ impl Header {
             names => format!("this deploy migrated {}", names.join(", ")),
         };
         match (self.stage.as_str(), decision.verdict) {
+            // The first run never stops a deploy: it may be the one that repairs what is down.
+            (BEFORE, _) if !decided => {
+                (Reason::BaselineNotCompared, format!("what is normal is not known: {text}"))
+            }
             _ if !decided => (decision.reason, text),
             (BEFORE, _) => (Reason::BaselineMeasured, text),
             (_, GateVerdict::Rollback) => (

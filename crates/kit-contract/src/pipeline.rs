@@ -126,10 +126,21 @@ pub const PIPELINE: &[PipelineStep] = &[
         undo: Undo::Nothing,
     },
     PipelineStep {
+        id: "measure",
+        program: "canary-gate",
+        command: Some("baseline"),
+        needs: &["readiness"],
+        reads: &[Kind::Deployment, Kind::Begin, Kind::Backup],
+        writes: Kind::Gate,
+        qualifier: Some("before-migration"),
+        repeat: Repeat::Once,
+        undo: Undo::Nothing,
+    },
+    PipelineStep {
         id: "migrate",
         program: "migrate",
         command: None,
-        needs: &["readiness"],
+        needs: &["measure"],
         reads: &[Kind::Deployment, Kind::Backup],
         writes: Kind::Migration,
         qualifier: None,
@@ -137,10 +148,21 @@ pub const PIPELINE: &[PipelineStep] = &[
         undo: Undo::Stays,
     },
     PipelineStep {
+        id: "compare",
+        program: "canary-gate",
+        command: Some("baseline"),
+        needs: &["migrate"],
+        reads: &[Kind::Deployment, Kind::Begin, Kind::Migration],
+        writes: Kind::Gate,
+        qualifier: Some("after-migration"),
+        repeat: Repeat::Once,
+        undo: Undo::Nothing,
+    },
+    PipelineStep {
         id: "rollout",
         program: "rollout",
         command: None,
-        needs: &["migrate"],
+        needs: &["compare"],
         reads: &[Kind::Deployment],
         writes: Kind::Rollout,
         qualifier: None,
@@ -209,6 +231,12 @@ pub fn find(id: &str) -> Option<&'static PipelineStep> {
     PIPELINE.iter().find(|step| step.id == id)
 }
 
+/// True for names that artifacts of the pipeline have beside the stages.
+pub fn is_taken(name: &str) -> bool {
+    // Of `rollout abort`, and of `deploy-record adopt`, which stand beside the table.
+    matches!(name, "abort" | "adopt") || PIPELINE.iter().any(|step| step.qualifier == Some(name))
+}
+
 /// A line of the pipeline as one deploy has it: stages are spelled out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
@@ -267,7 +295,9 @@ mod tests {
                 "begin",
                 "backup",
                 "readiness",
+                "gate-before-migration",
                 "migration",
+                "gate-after-migration",
                 "rollout-canary",
                 "gate-canary",
                 "rollout-progressive",

@@ -260,6 +260,7 @@ reasons! {
         SourceFailed "source_failed" Undecided "whoever counts the requests could not be asked, so nobody knows how the canary is", "is the source reachable from this runner, and do its names fit? the message says what was missing";
         ShareMismatch "share_mismatch" Undecided "the canary got far less traffic than it should have, so nobody knows how it is", "see what the router does; does the canary's metric count its requests?";
         BaselineMeasured "baseline_measured" Go "the version that serves now was measured before the migration", "nothing; the run after the migration is held against it";
+        BaselineNotCompared "baseline_not_compared" Skipped "nobody can hold the version that serves now against its past", "nothing; the message says why";
         BaselineKept "baseline_kept" Go "the version that serves now fails no more often since the migration", "nothing";
         BaselineWorse "baseline_worse" Verdict "the version that serves now fails more often since the migration", "the new version got no traffic; repair what the migration that the message names did to the old version";
         StageTooWeak "stage_too_weak" Usage "a stage cannot see what is asked of it", "probe faster, make the stage longer, or ask for less with gate.detect_error_percent";
@@ -358,7 +359,7 @@ mod tests {
         let skipped: Vec<_> = Reason::ALL.iter().filter(|r| r.class() == Class::Skipped).collect();
         assert_eq!(
             skipped,
-            [&Reason::NotConfigured, &Reason::BackupNotNeeded],
+            [&Reason::NotConfigured, &Reason::BackupNotNeeded, &Reason::BaselineNotCompared],
             "a skip is green only when configuration says so"
         );
     }

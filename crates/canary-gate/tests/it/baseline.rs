@@ -48,7 +48,8 @@ fn a_migration_that_breaks_the_old_version_is_named() {
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert!(ran.stderr.contains("nobody measured before the migration"), "{}", ran.stderr);
     let down = Service::start(down);
-    measure(&sandbox, "before-migration", &down);
+    let (ran, artifact) = measure(&sandbox, "before-migration", &down);
+    assert_eq!((ran.code, artifact.reason), (Some(0), Reason::BaselineMeasured), "{}", ran.stderr);
     let (ran, artifact) = measure(&sandbox, "after-migration", &down);
-    assert_eq!((ran.code, artifact.reason), (Some(11), Reason::NoData), "{}", ran.stderr);
+    assert_eq!((ran.code, artifact.reason), (Some(0), Reason::BaselineNotCompared), "{}", ran.stderr);
 }

@@ -46,6 +46,12 @@ pub(super) fn check_stages(stages: &[Stage]) -> Result<(), ConfigError> {
     }
     let mut before = 0.0;
     for stage in stages {
+        if crate::pipeline::is_taken(stage.name.as_str()) {
+            return rule(format!(
+                "the name {:?} is taken: artifacts of other steps have it",
+                stage.name.as_str()
+            ));
+        }
         if !(stage.percent > before && stage.percent <= 100.0) {
             return rule(format!(
                 "stage {:?} has percent = {}: it must be above {before} and at most 100",
@@ -157,6 +163,9 @@ pub struct Gate {
     pub on_hold: HoldAction,
     /// What becomes of a canary that nobody can judge.
     pub on_inconclusive: InconclusiveAction,
+    /// How long the version that serves now is measured before a migration, and again after it, before any
+    /// traffic is shifted. 0s: it is not.
+    pub measure_baseline: Span,
     /// Rules of your own. `canary-gate plan` says what they cost.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<super::rule::Rule>,
@@ -182,6 +191,7 @@ impl Default for Gate {
             hold_max: Span::from_secs(10 * 60),
             on_hold: HoldAction::Withdraw,
             on_inconclusive: InconclusiveAction::Withdraw,
+            measure_baseline: Span::from_secs(30),
             rules: Vec::new(),
         }
     }

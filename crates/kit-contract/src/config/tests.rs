@@ -81,6 +81,7 @@ fn rules_over_several_values() {
         ("app = \"a\"\nstages = []\n", "at least one stage"),
         ("app = \"a\"\n[[stages]]\nname=\"x\"\npercent=5\nduration=\"1s\"\n", "percent = 100"),
         ("app = \"a\"\n[[stages]]\nname=\"x\"\npercent=0\nduration=\"1s\"\n", "above 0"),
+        ("app = \"a\"\n[[stages]]\nname=\"abort\"\npercent=100\nduration=\"1s\"\n", "\"abort\" is taken"),
         ("app = \"a\"\n[release]\ntag_pattern = \"v\"\n", "{version} exactly once"),
         ("app = \"a\"\n[[services]]\nname=\"x\"\n[[services]]\nname=\"x\"\n", "twice"),
         ("app = \"a\"\n[traffic]\ndriver=\"command\"\n", "needs a program"),

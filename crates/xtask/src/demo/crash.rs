@@ -7,13 +7,15 @@ use std::process::Child;
 use std::time::{Duration, Instant};
 
 /// The steps of the pipeline, with the artifact that each writes.
-const STEPS: [(&str, &str); 16] = [
+const STEPS: [(&str, &str); 18] = [
     ("validate", "deployment"),
     ("preflight", "preflight"),
     ("begin", "begin"),
     ("backup", "backup"),
     ("readiness", "readiness"),
+    ("measure", "gate-before-migration"),
     ("migrate", "migration"),
+    ("compare", "gate-after-migration"),
     ("rollout-canary", "rollout-canary"),
     ("gate-canary", "gate-canary"),
     ("rollout-progressive", "rollout-progressive"),

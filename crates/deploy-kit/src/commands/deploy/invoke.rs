@@ -45,6 +45,11 @@ impl<'a> Invoker<'a> {
                 push("--tag", self.tag);
                 push("--kind", self.kind);
             }
+            "measure" | "compare" => {
+                if let Some(at) = line.step.qualifier {
+                    push("--at", at);
+                }
+            }
             "gate" => push("--stop-file", &self.stop_file().display().to_string()),
             _ => {}
         }

@@ -62,7 +62,9 @@ fn title(id: &str) -> &'static str {
         "begin" => "Take the lock, begin the entry in the chain",
         "backup" => "Back up, and try the restore",
         "readiness" => "Can this be undone?",
+        "measure" => "How does the version do that serves now?",
         "migrate" => "Migrate",
+        "compare" => "Does it still, on the new schema?",
         "smoke" => "Does the release do what it must?",
         "promote" => "Promote",
         "finish" => "Record, close, hand the lock back",
@@ -218,8 +220,14 @@ fn line(id: &str) -> String {
         _ => String::new(),
     };
     let mut text = step_of(title(id), id, &condition, step.program, step.command, id);
+    if step.command == Some("baseline") {
+        text.push_str(&format!("          at: {}\n", step.qualifier.unwrap_or_default()));
+    }
+    if id == "compare" {
+        text.push_str(&expect_also(&["measure", "migrate"]));
+    }
     if id == "promote" {
-        text.push_str(&expect_also("smoke"));
+        text.push_str(&expect_also(&["smoke"]));
     }
     text
 }
@@ -271,19 +279,19 @@ fn stages() -> String {
         ));
         text.push_str(&stage);
         text.push_str("          hold-with: rollout\n");
-        text.push_str(&expect_also(&rollout));
+        text.push_str(&expect_also(&[&rollout]));
     }
     text
 }
 
-/// Vouches also for what a step of the same job wrote.
-fn expect_also(step: &str) -> String {
-    format!(
-        "          expect: |
-            ${{{{ env.DEPLOY_KIT_EXPECT }}}}
-            ${{{{ steps.{step}.outputs.artifact-name }}}}:${{{{ steps.{step}.outputs.artifact-sha256 }}}}
-"
-    )
+/// Vouches also for what steps of the same job wrote.
+fn expect_also(steps: &[&str]) -> String {
+    let mut text = "          expect: |\n            ${{ env.DEPLOY_KIT_EXPECT }}\n".to_owned();
+    for step in steps {
+        let output = |name: &str| format!("${{{{ steps.{step}.outputs.{name} }}}}");
+        text.push_str(&format!("            {}:{}\n", output("artifact-name"), output("artifact-sha256")));
+    }
+    text
 }
 
 fn withdraw(place: &str) -> String {

@@ -78,6 +78,14 @@ pub(super) fn keep(word: &str, rest: &str) -> String {
             paths
                 .push_str(&format!("            {folder}/{glob}.*\n            {folder}/history/{glob}.*\n"));
         }
+        if glob == "gate-*" {
+            // Kept by the job of the migrations, which wrote them, and brought here.
+            for at in ["before-migration", "after-migration"] {
+                paths.push_str(&format!(
+                    "            !{folder}/gate-{at}.*\n            !{folder}/history/gate-{at}.*\n"
+                ));
+            }
+        }
         if glob == "rollback" {
             // The page of this name is kept by the job of the record, and lies here when a job runs again.
             paths.push_str(&format!("            !{folder}/rollback.md\n"));
