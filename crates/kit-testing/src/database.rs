@@ -31,6 +31,37 @@ pub(crate) fn give(path: &Path) {
     }
 }
 
+/// Fills `data` as `make` would. The result is kept below `target/` and copied from then on: making it takes a
+/// second of work, and there are many tests.
+pub(crate) fn data_folder(data: &Path, program: &Path, make: impl FnOnce()) {
+    let mut version = Command::new(program);
+    version.arg("--version");
+    let name: String =
+        must(version).chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).collect();
+    let name = name.trim_matches('-');
+    let kept = cache().join("test-servers").join(name);
+    let copy = |from: &Path, to: &Path| {
+        let mut copy = Command::new("cp");
+        copy.arg("-a").arg(from).arg(to);
+        must(copy);
+    };
+    if kept.is_dir() {
+        return copy(&kept, data);
+    }
+    make();
+    let folder = kept.parent().expect("it has one");
+    std::fs::create_dir_all(folder).expect("target/ can be written");
+    let new = tempfile::tempdir_in(folder).expect("target/ can be written");
+    copy(data, &new.path().join(name));
+    // Another test may have done the same by now.
+    let _ = std::fs::rename(new.path().join(name), &kept);
+}
+
+/// Where tests keep what can be made again.
+pub fn cache() -> PathBuf {
+    workspace().join("target/test-cache")
+}
+
 /// A port of the loopback that nobody uses at this moment.
 pub(crate) fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -105,5 +136,6 @@ impl Drop for Daemon {
 
 /// The folder of the workspace.
 pub(crate) fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
+    folder.expect("it is two folders up").to_owned()
 }

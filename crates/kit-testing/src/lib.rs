@@ -39,6 +39,7 @@ mod sandbox;
 mod snapshot;
 
 pub use artifacts::{artifact, deployment};
+pub use database::cache;
 pub use disk::SmallDisk;
 pub use process::{Ran, Started, signal};
 pub use programs::programs_of;

@@ -1,6 +1,6 @@
 //! A MariaDB server for one test.
 
-use crate::database::{Daemon, as_user, folder, free_port, must};
+use crate::database::{Daemon, as_user, data_folder, folder, free_port, must};
 use rustix::process::Signal;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,7 +10,7 @@ const USER: &str = "admin";
 const PASSWORD: &str = "s3cret-of-the-admin";
 /// Nothing here has to outlive anything.
 const SETTINGS: &[&str] =
-    &["--innodb-log-file-size=16M", "--innodb-buffer-pool-size=64M", "--debug-no-sync=1"];
+    &["--innodb-log-file-size=4M", "--innodb-buffer-pool-size=64M", "--debug-no-sync=1"];
 
 /// A server on a free port of the loopback, with a binary log. Ended when dropped.
 #[derive(Debug)]
@@ -24,16 +24,7 @@ impl Server {
     pub fn start() -> Self {
         let folder = folder();
         let data = folder.path().join("data");
-        let mut install = as_user(&program("mariadb-install-db"));
-        install
-            .current_dir(folder.path())
-            .arg("--no-defaults")
-            .arg(format!("--datadir={}", data.display()))
-            // Temporary tables of servers that run side by side have the same names.
-            .arg(format!("--tmpdir={}", folder.path().display()))
-            .args(["--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"])
-            .args(SETTINGS);
-        must(install);
+        data_folder(&data, &program("mariadbd"), || Self::install(folder.path()));
         let port = free_port();
         let mut server = as_user(&program("mariadbd"));
         server
@@ -53,6 +44,19 @@ impl Server {
             &format!("GRANT ALL ON *.* TO {USER}@'%' IDENTIFIED BY '{PASSWORD}' WITH GRANT OPTION"),
         );
         server
+    }
+
+    fn install(folder: &Path) {
+        let mut install = as_user(&program("mariadb-install-db"));
+        install
+            .current_dir(folder)
+            .arg("--no-defaults")
+            .arg(format!("--datadir={}", folder.join("data").display()))
+            // Temporary tables of servers that run side by side have the same names.
+            .arg(format!("--tmpdir={}", folder.display()))
+            .args(["--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"])
+            .args(SETTINGS);
+        must(install);
     }
 
     /// The URL of a database, for the superuser.

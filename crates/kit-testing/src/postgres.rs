@@ -1,6 +1,6 @@
 //! A PostgreSQL server for one test.
 
-use crate::database::{Daemon, as_user, folder, free_port, must, workspace};
+use crate::database::{Daemon, as_user, data_folder, folder, free_port, must, workspace};
 use rustix::process::Signal;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -77,22 +77,26 @@ impl Server {
     fn of(programs: &Path) -> Self {
         let folder = folder();
         let data = folder.path().join("data");
-        let password = folder.path().join("password");
+        data_folder(&data, &programs.join("initdb"), || Self::initdb(programs, folder.path()));
+        let port = free_port();
+        let daemon = Self::daemon(programs, folder, port);
+        Self { daemon, programs: programs.to_owned(), port, copied: None }
+    }
+
+    fn initdb(programs: &Path, folder: &Path) {
+        let password = folder.join("password");
         std::fs::write(&password, PASSWORD).expect("the folder can be written");
         crate::database::give(&password);
         let mut initdb = as_user(&programs.join("initdb"));
         initdb
-            .current_dir(folder.path())
+            .current_dir(folder)
             .arg("-D")
-            .arg(&data)
+            .arg(folder.join("data"))
             .arg(format!("--username={USER}"))
             .arg(format!("--pwfile={}", password.display()))
             .args(["--auth-local=trust", "--auth-host=scram-sha-256", "--no-sync"])
-            .args(["--encoding=UTF8", "--locale=C.UTF-8"]);
+            .args(["--encoding=UTF8", "--locale=C.UTF-8", "--wal-segsize=1"]);
         must(initdb);
-        let port = free_port();
-        let daemon = Self::daemon(programs, folder, port);
-        Self { daemon, programs: programs.to_owned(), port, copied: None }
     }
 
     fn daemon(programs: &Path, folder: tempfile::TempDir, port: u16) -> Daemon {

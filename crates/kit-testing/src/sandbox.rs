@@ -35,8 +35,15 @@ impl Sandbox {
         let root = folder.path().canonicalize().expect("the folder is there");
         let home = root.to_str().expect("temporary folders have UTF-8 names").to_owned();
         let path = std::env::var("PATH").unwrap_or_default();
-        let env = [("PATH", path), ("HOME", home.clone()), ("TMPDIR", home), ("LANG", "C.UTF-8".to_owned())]
-            .map(|(name, value)| (name.to_owned(), value));
+        let env = [
+            ("PATH", path),
+            ("HOME", home.clone()),
+            ("TMPDIR", home),
+            ("LANG", "C.UTF-8".to_owned()),
+            // What costs a second to make is made once for all tests.
+            ("DEPLOY_KIT_CACHE", crate::cache().display().to_string()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value));
         Self { folder, root, env: env.into() }
     }
 
