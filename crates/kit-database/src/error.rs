@@ -32,6 +32,17 @@ impl From<FsError> for EngineError {
     }
 }
 
+/// The last words of a program.
+impl From<&ExecError> for EngineError {
+    fn from(error: &ExecError) -> Self {
+        let lines: Vec<&str> =
+            error.stderr_tail().iter().map(|line| line.trim()).filter(|line| !line.is_empty()).collect();
+        let last = lines.get(lines.len().saturating_sub(3)..).unwrap_or_default().join(" | ");
+        let text = if last.is_empty() { error.to_string() } else { format!("{error}: {last}") };
+        Self { text: text.into(), code: None }
+    }
+}
+
 impl From<sqlx::Error> for EngineError {
     fn from(error: sqlx::Error) -> Self {
         Self::from(&error)

@@ -4,13 +4,13 @@
 //! A snapshot cannot be handed from one connection to another. So ours is taken just before the program
 //! starts, and another as soon as its first bytes are there, which it writes after it began its transaction.
 
+use super::MysqlDatabase;
 use super::address::Address;
 use super::clients::{self, Clients};
 use super::connect::{self, Doing, Session};
 use super::inspect::{self, Names};
 use super::rights::{Rights, refusal};
 use super::scan::{Content, Scanner};
-use super::{MysqlDatabase, said_last};
 use crate::schema_file::{Nowhere, SchemaFile};
 use crate::{DatabaseError, Dump, DumpReport, EngineError};
 use async_trait::async_trait;
@@ -76,7 +76,7 @@ pub(super) async fn content(
 pub(super) fn not_finished(error: ExecError, doing: Doing<'_>) -> DatabaseError {
     match error {
         error @ ExecError::Cancelled { .. } => error.into(),
-        error => doing.said(said_last(&error)),
+        error => doing.said(EngineError::from(&error)),
     }
 }
 

@@ -143,7 +143,7 @@ fn without_values(number: u16, text: &str) -> String {
 fn judge(error: &ExecError, doing: Doing<'_>) -> DatabaseError {
     let database = doing.database.to_owned();
     let Some((number, said)) = complaint(error.stderr_tail()) else {
-        return doing.said(super::said_last(error));
+        return doing.said(error.into());
     };
     match (error, unavailable(number)) {
         (_, true) => DatabaseError::Unavailable { what: format!("{database} says: {}", said.text) },

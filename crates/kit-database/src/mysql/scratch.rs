@@ -5,9 +5,9 @@ use super::clients::{self, series};
 use super::connect::{self, Doing, Session};
 use super::ident::quote;
 use super::quiet::Events;
-use super::server::OwnServer;
+use super::server::{self, OwnServer};
 use super::{MysqlDatabase, dump, inspect, restore};
-use crate::{DatabaseError, Depth, Inspection, Scratch, ScratchPlace, TableState};
+use crate::{DatabaseError, Depth, Inspection, Scratch, ScratchPlace, TableState, throwaway};
 use async_trait::async_trait;
 use kit_contract::body::RestoreNeeds;
 use kit_core::Context;
@@ -28,7 +28,7 @@ struct MysqlScratch {
 /// The server that holds it.
 #[derive(Debug)]
 enum Server {
-    Own(OwnServer),
+    Own(throwaway::Server),
     /// Somebody else's: reached through this database, and tidied up after use.
     Other(Address),
 }
@@ -36,7 +36,7 @@ enum Server {
 impl Server {
     fn address(&self, database: &str) -> Address {
         match self {
-            Self::Own(server) => server.address(database),
+            Self::Own(own) => server::address(own, database),
             Self::Other(address) => address.with_database(database),
         }
     }
@@ -44,7 +44,7 @@ impl Server {
     /// Any database to talk to the server through.
     fn maintenance(&self) -> Address {
         match self {
-            Self::Own(server) => server.address("mysql"),
+            Self::Own(own) => server::address(own, "mysql"),
             Self::Other(address) => address.clone(),
         }
     }
@@ -155,7 +155,8 @@ pub(super) async fn restore(
     };
     let server = match &database.scratch {
         ScratchPlace::Auto => {
-            Server::Own(OwnServer::start(cx, database.tools.as_deref(), wanted, scratch).await?)
+            let programs = OwnServer::find(cx, database.tools.as_deref(), wanted).await?;
+            Server::Own(throwaway::Server::start(cx, &programs, scratch).await?)
         }
         ScratchPlace::Beside => Server::Other(database.address.clone()),
         ScratchPlace::Server(url) => {

@@ -1,23 +1,19 @@
-//! A throw-away server, from the server programs that are installed here: a folder and a Unix socket in it,
-//! no port, nothing that survives a crash, gone when it is closed or dropped. MariaDB's only: it can be made
-//! in a second.
+//! A throw-away server, from the server programs that are installed here. MariaDB's only: it can be made in a second.
 
 use super::address::Address;
 use super::clients::{self, Product, series};
 use super::connect::{self, Doing, Session};
 use crate::DatabaseError;
-use crate::throwaway::{User, folder_in, socket_folder, unprivileged};
+use crate::throwaway::{Recipe, Server, User, not_made};
+use async_trait::async_trait;
 use kit_core::Context;
-use kit_exec::{Command, EnvPolicy, ExecError, Running, Stdout};
+use kit_exec::{Command, EnvPolicy, ExecError, Stdout};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-use tokio::io::AsyncReadExt as _;
 
 /// Its only user, who needs no password: nobody else can reach the socket.
 const USER: &str = "root";
-/// How long it may take to answer for the first time.
-const START_LIMIT: Duration = Duration::from_secs(60);
-const POLL: Duration = Duration::from_millis(50);
+/// To be changed with the way in which the data folder is made.
+const RECIPE: u32 = 1;
 /// Nothing here has to outlive anything.
 const SETTINGS: &[&str] = &[
     "--skip-networking",
@@ -33,26 +29,24 @@ const SETTINGS: &[&str] = &[
     "--log-warnings=0",
     "--log-bin-trust-function-creators=1",
 ];
-/// While it is made.
+/// While it is made. The log is small in what is kept, and grows at the start.
 const SETTINGS_OF_MAKING: &[&str] =
-    &["--innodb-log-file-size=96M", "--innodb-buffer-pool-size=16M", "--debug-no-sync=1"];
+    &["--innodb-log-file-size=4M", "--innodb-buffer-pool-size=16M", "--debug-no-sync=1"];
 
-/// A server that runs.
-#[derive(Debug)]
+/// A server of these programs.
 pub(super) struct OwnServer {
-    /// `None` once stopped. Before the folders, so that a drop ends it first.
-    running: Option<Running>,
-    socket: PathBuf,
-    _folders: Vec<tempfile::TempDir>,
+    install: PathBuf,
+    server: PathBuf,
+    /// As it says itself: `10.11.19-MariaDB-0+deb12u1`.
+    version: String,
 }
 
 impl OwnServer {
-    /// Makes and starts one of this series in `scratch`.
-    pub(super) async fn start(
+    /// The programs of this series, if they are here.
+    pub(super) async fn find(
         cx: &Context,
         tools: Option<&Path>,
         wanted: &str,
-        scratch: &Path,
     ) -> Result<Self, DatabaseError> {
         let missing = |what: String| DatabaseError::Unavailable { what };
         if !wanted.starts_with(Product::MariaDb.name()) {
@@ -64,108 +58,80 @@ impl OwnServer {
                 "the server programs of {wanted} are not installed here, and no scratch server was named"
             )));
         };
-        let found = version(cx, &server).await?;
+        let (product, version) = version(cx, &server).await?;
+        let found = series(product, &version);
         if found != wanted {
             return Err(missing(format!(
                 "the server programs here are {found}, and the backup is of {wanted}: another version proves nothing \
                  about it"
             )));
         }
-        let folder = folder_in(scratch, "my-")?;
-        let user = unprivileged(folder.path(), scratch, &["mysql", "nobody"])?;
-        let data = folder.path().join("data");
-        make(cx, &user, &install, &data, folder.path()).await?;
-        let mut folders = vec![folder];
-        let socket = socket_folder(&mut folders, &user)?.join("my.sock");
-        let running = user
-            .command(cx, &server.display().to_string(), "KILL")
+        Ok(Self { install, server, version })
+    }
+}
+
+/// One of its databases.
+pub(super) fn address(server: &Server, database: &str) -> Address {
+    on_socket(server.socket_folder(), database)
+}
+
+fn on_socket(folder: &Path, database: &str) -> Address {
+    Address::on_socket(folder.join("my.sock"), USER, database)
+}
+
+#[async_trait]
+impl Recipe for OwnServer {
+    const PREFIX: &'static str = "my-";
+    const USERS: &'static [&'static str] = &["mysql", "nobody"];
+
+    fn template(&self) -> String {
+        // Two builds of one version may differ, and a version may say more than a file name can hold.
+        let programs =
+            kit_contract::Sha256::of(format!("{} {}", self.server.display(), self.version).as_bytes());
+        format!("mariadb-{}-{RECIPE}", programs.short())
+    }
+
+    async fn make(&self, cx: &Context, user: &User, data: &Path, folder: &Path) -> Result<(), ExecError> {
+        user.command(cx, &self.install.display().to_string(), "KILL")
             .arg("--no-defaults")
             .arg(format!("--datadir={}", data.display()))
-            .arg(format!("--socket={}", socket.display()))
-            .arg(format!("--tmpdir={}", data.display()))
-            .arg(format!("--pid-file={}", data.join("pid").display()))
-            .args(SETTINGS)
-            .current_folder(&data)
+            // Temporary tables of servers that run side by side have the same names.
+            .arg(format!("--tmpdir={}", folder.display()))
+            .args(["--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"])
+            .args(SETTINGS_OF_MAKING)
+            .current_folder(folder)
             .inherit_env(EnvPolicy::Minimal)
+            .stdout(Stdout::Capture { limit_bytes: 1 << 20 })
             .quiet_stderr()
-            .spawn_reading(cx)
-            .map_err(not_made)?;
-        let mut started = Self { running: Some(running), socket, _folders: folders };
-        started.wait(cx).await?;
-        Ok(started)
-    }
-
-    /// One of its databases.
-    pub(super) fn address(&self, database: &str) -> Address {
-        Address::on_socket(self.socket.clone(), USER, database)
-    }
-
-    async fn wait(&mut self, cx: &Context) -> Result<(), DatabaseError> {
-        let address = self.address("mysql");
-        let doing =
-            Doing { action: "start", database: "the scratch server", unfinished: "the restore was tried" };
-        let began = cx.clock.elapsed();
-        let Some(running) = self.running.as_mut() else { return Ok(()) };
-        let answers = async {
-            loop {
-                match connect::open(&address, Session::Reading, cx, doing).await {
-                    Ok(connection) => break connect::close(connection).await,
-                    Err(DatabaseError::Cancelled { .. }) => break,
-                    Err(_) => cx.clock.sleep(POLL).await,
-                }
-                if cx.clock.elapsed().saturating_sub(began) > START_LIMIT {
-                    break;
-                }
-            }
-        };
-        let mut printed = [0_u8; 1024];
-        let ended = async { while running.read(&mut printed).await.is_ok_and(|count| count > 0) {} };
-        let is_gone = tokio::select! { () = answers => false, () = ended => true };
-        if cx.cancel.is_cancelled() {
-            return Err(doing.cancelled(cx));
-        }
-        if is_gone && let Some(running) = self.running.take() {
-            let why = running.finish().await.err().map(not_made);
-            let what = "the scratch server ended at once".to_owned();
-            return Err(why.unwrap_or(DatabaseError::Unavailable { what }));
-        }
+            .run(cx)
+            .await?;
         Ok(())
     }
 
-    /// Ends it.
-    pub(super) async fn close(mut self) {
-        if let Some(running) = self.running.take() {
-            running.stop().await;
-        }
+    fn command(&self, cx: &Context, user: &User, data: &Path, socket_folder: &Path) -> Command {
+        user.command(cx, &self.server.display().to_string(), "KILL")
+            .arg("--no-defaults")
+            .arg(format!("--datadir={}", data.display()))
+            .arg(format!("--socket={}", socket_folder.join("my.sock").display()))
+            .arg(format!("--tmpdir={}", data.display()))
+            .arg(format!("--pid-file={}", data.join("pid").display()))
+            .args(SETTINGS)
+            .current_folder(data)
+            .inherit_env(EnvPolicy::Minimal)
+            .quiet_stderr()
+    }
+
+    async fn ask(&self, cx: &Context, socket_folder: &Path) -> Result<(), DatabaseError> {
+        let doing =
+            Doing { action: "start", database: "the scratch server", unfinished: "the restore was tried" };
+        let address = on_socket(socket_folder, "mysql");
+        connect::close(connect::open(&address, Session::Reading, cx, doing).await?).await;
+        Ok(())
     }
 }
 
-async fn make(
-    cx: &Context,
-    user: &User,
-    install: &Path,
-    data: &Path,
-    folder: &Path,
-) -> Result<(), DatabaseError> {
-    let made = user
-        .command(cx, &install.display().to_string(), "KILL")
-        .arg("--no-defaults")
-        .arg(format!("--datadir={}", data.display()))
-        // Temporary tables of servers that run side by side have the same names.
-        .arg(format!("--tmpdir={}", folder.display()))
-        .args(["--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"])
-        .args(SETTINGS_OF_MAKING)
-        .current_folder(folder)
-        .inherit_env(EnvPolicy::Minimal)
-        .stdout(Stdout::Capture { limit_bytes: 1 << 20 })
-        .quiet_stderr()
-        .run(cx)
-        .await;
-    made.map(|_| ()).map_err(not_made)
-}
-
 /// `/usr/sbin/mariadbd  Ver 10.11.19-MariaDB-0+deb12u1 for debian-linux-gnu on x86_64 (Debian 12)`
-async fn version(cx: &Context, server: &Path) -> Result<String, DatabaseError> {
+async fn version(cx: &Context, server: &Path) -> Result<(Product, String), DatabaseError> {
     let asked = Command::new(server.display().to_string())
         .args(["--no-defaults", "--version"])
         .inherit_env(EnvPolicy::Minimal)
@@ -176,16 +142,5 @@ async fn version(cx: &Context, server: &Path) -> Result<String, DatabaseError> {
         .map_err(not_made)?;
     let said = asked.text();
     let version = said.split_whitespace().skip_while(|word| *word != "Ver").nth(1).unwrap_or_default();
-    Ok(series(Product::of(&said), version))
-}
-
-/// No server, and nothing known about the dump.
-fn not_made(error: ExecError) -> DatabaseError {
-    match error {
-        error @ ExecError::Cancelled { .. } => error.into(),
-        error => {
-            let said = super::said_last(&error);
-            DatabaseError::Unavailable { what: format!("no scratch server can be made here: {said}") }
-        }
-    }
+    Ok((Product::of(&said), version.to_owned()))
 }

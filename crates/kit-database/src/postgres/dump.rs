@@ -1,12 +1,12 @@
 //! A dump: `pg_dump` in a snapshot that we export, counted by us in the same snapshot, and read along.
 
+use super::PostgresDatabase;
 use super::clients::{self, Clients};
 use super::connect::{self, Doing, Session};
 use super::header;
 use super::ident::Qualified;
 use super::inspect::{self, Names};
 use super::scan::{Content, Scanner};
-use super::{PostgresDatabase, said_last};
 use crate::schema_file::SchemaFile;
 use crate::{DatabaseError, Dump, DumpReport, EngineError, TableState};
 use async_trait::async_trait;
@@ -166,7 +166,7 @@ impl Dump for PostgresDump {
         if let Err(error) = running.finish().await {
             return Err(match error {
                 error @ ExecError::Cancelled { .. } => error.into(),
-                error => doing.said(said_last(&error)),
+                error => doing.said(EngineError::from(&error)),
             });
         }
         let uncompressed_bytes = scanner.bytes();

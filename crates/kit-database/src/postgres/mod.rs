@@ -18,7 +18,7 @@ mod swap;
 mod tests;
 
 use crate::{
-    Beside, Database, DatabaseError, Depth, Dump, EngineError, Inspection, MigrationOutcome, MigrationSet,
+    Beside, Database, DatabaseError, Depth, Dump, Inspection, MigrationOutcome, MigrationSet,
     MigrationStatus, OpenOptions, Scratch, ScratchPlace, ServerInfo, Swapped,
 };
 use address::Address;
@@ -26,7 +26,6 @@ use async_trait::async_trait;
 use connect::{Doing, Session};
 use kit_contract::body::{Engine, RestoreNeeds, TableRows};
 use kit_core::Context;
-use kit_exec::ExecError;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::io::AsyncRead;
@@ -56,15 +55,6 @@ impl PostgresDatabase {
     const fn reading<'a>(&self, database: &'a str) -> Doing<'a> {
         Doing { action: "read", database, unfinished: "the database was examined" }
     }
-}
-
-/// The last words of a program, on one line.
-fn said_last(error: &ExecError) -> EngineError {
-    let lines: Vec<&str> =
-        error.stderr_tail().iter().map(|line| line.trim()).filter(|line| !line.is_empty()).collect();
-    let last = lines.get(lines.len().saturating_sub(3)..).unwrap_or_default().join(" | ");
-    let text = if last.is_empty() { error.to_string() } else { format!("{error}: {last}") };
-    EngineError { text: text.into(), code: None }
 }
 
 #[async_trait]

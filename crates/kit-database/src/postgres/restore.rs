@@ -103,7 +103,7 @@ fn complaint(stderr: &[String]) -> Option<EngineError> {
 /// Tells a dump that cannot be restored from a place that cannot take it.
 fn judge(error: &ExecError, doing: Doing<'_>) -> DatabaseError {
     let database = doing.database.to_owned();
-    let Some(said) = complaint(error.stderr_tail()) else { return doing.said(super::said_last(error)) };
+    let Some(said) = complaint(error.stderr_tail()) else { return doing.said(error.into()) };
     let code = said.code.clone().unwrap_or_default();
     match (error, unavailable(&code, &said.text)) {
         (_, true) => DatabaseError::Unavailable { what: format!("{database} says: {}", said.text) },

@@ -2,11 +2,11 @@
 
 use super::address::Address;
 use super::clients::{self, Clients};
-use super::cluster::Cluster;
+use super::cluster::{self, Cluster};
 use super::connect::{self, Doing, Session};
 use super::ident::quote;
 use super::{PostgresDatabase, inspect, restore};
-use crate::{DatabaseError, Depth, Inspection, Scratch, ScratchPlace};
+use crate::{DatabaseError, Depth, Inspection, Scratch, ScratchPlace, throwaway};
 use async_trait::async_trait;
 use kit_contract::body::{Extension, RestoreNeeds};
 use kit_core::Context;
@@ -27,7 +27,7 @@ struct PostgresScratch {
 /// The server that holds it.
 #[derive(Debug)]
 enum Server {
-    Own(Cluster),
+    Own(throwaway::Server),
     /// Somebody else's: reached through this database, and tidied up after use.
     Other(Address),
 }
@@ -35,7 +35,7 @@ enum Server {
 impl Server {
     fn address(&self, database: &str) -> Address {
         match self {
-            Self::Own(cluster) => cluster.address(database),
+            Self::Own(server) => cluster::address(server, database),
             Self::Other(address) => address.with_database(database),
         }
     }
@@ -43,7 +43,7 @@ impl Server {
     /// Any database to talk to the server through.
     fn maintenance(&self) -> Address {
         match self {
-            Self::Own(cluster) => cluster.address("postgres"),
+            Self::Own(server) => cluster::address(server, cluster::MAINTENANCE),
             Self::Other(address) => address.clone(),
         }
     }
@@ -69,8 +69,8 @@ impl Scratch for PostgresScratch {
 
     async fn close(self: Box<Self>, cx: &Context) -> Result<(), DatabaseError> {
         match self.server {
-            Server::Own(cluster) => {
-                cluster.close().await;
+            Server::Own(server) => {
+                server.close().await;
                 Ok(())
             }
             Server::Other(address) => drop_database(&address, &self.name, cx).await,
@@ -140,7 +140,7 @@ async fn server(
                     ),
                 });
             };
-            Ok(Server::Own(Cluster::start(cx, &programs, scratch).await?))
+            Ok(Server::Own(throwaway::Server::start(cx, &Cluster(programs), scratch).await?))
         }
         ScratchPlace::Beside => Ok(Server::Other(database.address.clone())),
         ScratchPlace::Server(url) => {

@@ -23,7 +23,8 @@ impl Place {
     /// With a database `shop` that this SQL fills.
     pub(super) fn with(sql: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let env = Env::from([("PATH", std::env!("PATH"))]);
+        let cache = kit_testing::cache().display().to_string();
+        let env = Env::from([("PATH", std::env!("PATH")), ("DEPLOY_KIT_CACHE", cache.as_str())]);
         // Children live in real time.
         let cx = Context { clock: Clock::system(), ..Context::for_test(env).0 };
         let place = Self { server: Server::start(), folder, cx };

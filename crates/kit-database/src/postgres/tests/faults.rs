@@ -2,7 +2,7 @@ use super::{Place, needs};
 use crate::{Database as _, DatabaseError, Depth, OpenOptions, ScratchPlace, compare};
 use kit_contract::Reason;
 use kit_contract::body::Extension;
-use kit_core::{Cause, StepError};
+use kit_core::{Cause, Context, Env, StepError};
 use kit_testing::postgres::Server;
 use tokio::io::AsyncReadExt as _;
 
@@ -174,4 +174,35 @@ async fn an_older_client_is_refused_before_it_starts_and_a_newer_one_fits_its_du
     assert!(report.details.client.as_ref().unwrap().starts_with("pg_dump 18"), "{:?}", report.details.client);
     let restored = place.restored_by(&new_client, &dump, needs(&report), Depth::Content).await.unwrap();
     assert_eq!(compare(&report.inspection, &restored), []);
+}
+
+#[tokio::test]
+async fn a_data_folder_that_is_kept_is_used_and_one_that_does_not_start_is_made_anew() {
+    let place = Place::with("CREATE TABLE t (a int); INSERT INTO t VALUES (1)");
+    let cache = place.folder.path().join("cache");
+    let path = cache.display().to_string();
+    let env = Env::from([("PATH", std::env!("PATH")), ("DEPLOY_KIT_CACHE", path.as_str())]);
+    let place = Place { cx: Context { env, ..place.cx.clone() }, ..place };
+    let (dump, report) = place.dump().await;
+    let restored = || place.restored(&dump, needs(&report), Depth::Rows);
+    restored().await.unwrap();
+    let folder = cache.join("servers");
+    let names = kit_core::fs::list(&folder).unwrap().unwrap();
+    let [name] = names.as_slice() else { panic!("{names:?}") };
+    let file = folder.join(name);
+    let inode = || std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(&file).unwrap());
+    let made = inode();
+    restored().await.unwrap();
+    assert_eq!(inode(), made, "it was good enough");
+    let mut archive =
+        tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+    let mut header = tar::Header::new_gnu();
+    header.set_size(2);
+    header.set_mode(0o600);
+    archive.append_data(&mut header, "PG_VERSION", &b"9\n"[..]).unwrap();
+    kit_core::fs::write_atomic(&file, &archive.into_inner().unwrap().finish().unwrap()).unwrap();
+    let broken = inode();
+    restored().await.unwrap();
+    assert_ne!(inode(), broken, "it was replaced");
+    restored().await.unwrap();
 }

@@ -26,7 +26,8 @@ impl Place {
 
     pub(super) fn on(server: Server) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let env = Env::from([("PATH", std::env!("PATH"))]);
+        let cache = kit_testing::cache().display().to_string();
+        let env = Env::from([("PATH", std::env!("PATH")), ("DEPLOY_KIT_CACHE", cache.as_str())]);
         // Children live in real time.
         let cx = Context { clock: Clock::system(), ..Context::for_test(env).0 };
         Self { server, folder, cx }

@@ -1,5 +1,10 @@
 //! What throw-away servers have in common: a folder of their own, an unprivileged user, a socket.
 
+mod server;
+mod template;
+
+pub(crate) use server::{Recipe, Server, not_made};
+
 use crate::DatabaseError;
 use kit_core::Context;
 use kit_core::fs::FsError;
@@ -16,7 +21,7 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> F
 }
 
 /// A new folder in `scratch`.
-pub(crate) fn folder_in(scratch: &Path, prefix: &str) -> Result<tempfile::TempDir, DatabaseError> {
+fn folder_in(scratch: &Path, prefix: &str) -> Result<tempfile::TempDir, DatabaseError> {
     let scratch = std::path::absolute(scratch).map_err(failed("find", scratch))?;
     kit_core::fs::create_folder(&scratch)?;
     let mut builder = tempfile::Builder::new();
@@ -24,7 +29,7 @@ pub(crate) fn folder_in(scratch: &Path, prefix: &str) -> Result<tempfile::TempDi
 }
 
 /// As whom the server runs.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct User {
     /// Somebody else, by number, if we are root: servers refuse to run as root.
     other: Option<(u32, u32)>,
@@ -46,7 +51,7 @@ impl User {
         command.arg(program)
     }
 
-    pub(crate) fn give(&self, folder: &Path) -> Result<(), DatabaseError> {
+    fn give(&self, folder: &Path) -> Result<(), DatabaseError> {
         if let Some((user, group)) = self.other {
             std::os::unix::fs::chown(folder, Some(user), Some(group)).map_err(failed("give away", folder))?;
         }
@@ -55,7 +60,7 @@ impl User {
 }
 
 /// Finds somebody who may run a server, and gives him the folder.
-pub(crate) fn unprivileged(folder: &Path, scratch: &Path, users: &[&str]) -> Result<User, DatabaseError> {
+fn unprivileged(folder: &Path, scratch: &Path, users: &[&str]) -> Result<User, DatabaseError> {
     let owner = std::fs::metadata(folder).map_err(failed("look at", folder))?.uid();
     if owner != 0 {
         return Ok(User { other: None });
@@ -82,10 +87,7 @@ fn entry(passwd: &str, name: &str) -> Option<(u32, u32)> {
 }
 
 /// A folder whose path is short enough for a socket.
-pub(crate) fn socket_folder(
-    folders: &mut Vec<tempfile::TempDir>,
-    user: &User,
-) -> Result<PathBuf, DatabaseError> {
+fn socket_folder(folders: &mut Vec<tempfile::TempDir>, user: &User) -> Result<PathBuf, DatabaseError> {
     let first = folders.first().map(|folder| folder.path().to_owned()).unwrap_or_default();
     if first.as_os_str().len() <= SOCKET_FOLDER_BYTES {
         return Ok(first);
