@@ -37,7 +37,7 @@ const HELD_OUT: [(&str, Class); 6] = [
 fn kinds() -> [(Traffic, u64); 6] {
     [
         (counted(5.0, 19.0, true), 8000),
-        (counted(50.0, 19.0, true), 1000),
+        (counted(50.0, 19.0, true), 2500),
         (counted(5.0, 1.0, true), 2000),
         (counted(1.0, 19.0, true), 4000),
         (probed(1.0), 1500),
