@@ -7,6 +7,7 @@
 )]
 
 mod haproxy;
+mod nginx;
 mod prometheus;
 mod shop;
 

@@ -98,7 +98,20 @@ impl Shop {
 
     /// Users that ask as fast as answers come: of the six, one asks the canary.
     pub(crate) fn users(&self) -> Users {
-        let (port, stop) = (self.port, Arc::new(AtomicBool::new(false)));
+        Users::of(self.port)
+    }
+}
+
+/// They go with the test.
+pub(crate) struct Users {
+    stop: Arc<AtomicBool>,
+    asking: Vec<JoinHandle<()>>,
+}
+
+impl Users {
+    /// Users of whoever listens there.
+    pub(crate) fn of(port: u16) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
         let user = |number| {
             let stopped = Arc::clone(&stop);
             let arm = if number == 0 { "x-deploy-target: canary\r\n" } else { "" };
@@ -109,14 +122,8 @@ impl Shop {
             })
         };
         let asking = (0..6).map(user).collect();
-        Users { stop, asking }
+        Self { stop, asking }
     }
-}
-
-/// They go with the test.
-pub(crate) struct Users {
-    stop: Arc<AtomicBool>,
-    asking: Vec<JoinHandle<()>>,
 }
 
 impl Drop for Users {

@@ -19,6 +19,7 @@ const DEBIAN: &[Row] = &[
     // What the programs of docs/external-backups.md read answers with.
     Row { package: "jq", probe: &["jq", "--version"] },
     // The router of examples/azora, how its driver asks it, and what the gate's counts come from.
+    Row { package: "nginx", probe: &["/usr/sbin/nginx", "-v"] },
     Row { package: "haproxy", probe: &["/usr/sbin/haproxy", "-v"] },
     Row { package: "socat", probe: &["socat", "-V"] },
     Row { package: "prometheus", probe: &["prometheus", "--version"] },
