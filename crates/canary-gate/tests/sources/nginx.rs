@@ -1,4 +1,4 @@
-//! The access log of a real nginx, counted by the script of the examples.
+//! The access log of a real nginx, counted by the program of the examples.
 
 use super::shop::{Users, Version, free_port, get, wait_until};
 use super::{GATE, expect, replays};
@@ -25,7 +25,7 @@ impl Shop {
         let conf = conf.replace("{stable}", &stable.port.to_string());
         let conf = conf.replace("{canary}", &canary.port.to_string()).replace("{users}", &port.to_string());
         sandbox.write("nginx.conf", conf);
-        sandbox.write("counts.sh", include_str!("../../../../examples/nginx/counts.sh"));
+        sandbox.write("counts.awk", include_str!("../../../../examples/nginx/counts.awk"));
         let mut command = sandbox.command("/usr/sbin/nginx");
         let prefix = sandbox.path().display().to_string();
         command.args(["-p", &prefix, "-c", "nginx.conf", "-e", "stderr"]);
@@ -39,7 +39,7 @@ impl Shop {
             "app = \"shop\"\n[[stages]]\nname = \"canary\"\npercent = 10\nduration = \"4s\"\n[[stages]]\n\
              name = \"full\"\npercent = 100\nduration = \"1s\"\n[gate]\ninterval = \"100ms\"\nhold_max = \"300ms\"\n\
              [[services]]\nname = \"catalog\"\n[services.source.command]\n\
-             command = [\"sh\", \"counts.sh\", \"{log}\", \"127.0.0.1:{}\"]\n",
+             command = [\"awk\", \"-v\", \"canaries=127.0.0.1:{}\", \"-f\", \"counts.awk\", \"{log}\"]\n",
             self.canary.port
         );
         self.sandbox.write("deploy.toml", config);
