@@ -104,15 +104,16 @@ impl Out {
         self.0.is_terminal
     }
 
-    /// Draws a view over the one before, which had so many lines; for terminals. Each line must fit into
-    /// one row, which is 100 characters here.
+    /// Draws a view over the one before, which had so many lines; for terminals. A line that is longer than
+    /// a row is cut: it would take two, and the next view would not cover it.
     pub fn redraw(&self, lines_before: usize, view: &[String]) {
         if lines_before > 0 {
             // Up, and clear to the end of the screen: ECMA-48, CPL and ED.
             write_raw(&self.0.stderr, &format!("\u{1b}[{lines_before}F\u{1b}[J"));
         }
+        let row = row_chars();
         for line in view {
-            let line: String = self.clean(line).chars().take(100).collect();
+            let line: String = self.clean(line).chars().take(row).collect();
             write_line(&self.0.stderr, &line);
         }
     }
@@ -170,6 +171,16 @@ impl Out {
 
 fn write_line(stream: &Mutex<Box<dyn Write + Send>>, line: &str) {
     write_raw(stream, &format!("{line}\n"));
+}
+
+/// Characters in a row of the terminal. It may change while somebody looks.
+fn row_chars() -> usize {
+    const USUAL: usize = 80;
+    rustix::termios::tcgetwinsize(std::io::stderr())
+        .ok()
+        .map(|size| usize::from(size.ws_col))
+        .filter(|columns| *columns > 0)
+        .unwrap_or(USUAL)
 }
 
 fn write_raw(stream: &Mutex<Box<dyn Write + Send>>, text: &str) {
