@@ -174,7 +174,7 @@ fn a_file_is_kept_by_one_job_only() {
 /// for one, counts as public.
 #[test]
 fn what_a_public_repository_would_show_goes_to_the_store_only() {
-    for name in ["deploy-production", "rollback-production"] {
+    for name in ["deploy-production", "rollback-production", "backup-scheduled", "restore-drill"] {
         let workflow = workflow(name);
         for (id, job) in workflow["jobs"].as_object().unwrap() {
             let uploads = steps(job)
@@ -197,7 +197,7 @@ fn what_a_public_repository_would_show_goes_to_the_store_only() {
 
 #[test]
 fn every_job_has_a_limit_and_no_more_rights_than_it_needs() {
-    for name in ["deploy-production", "rollback-production"] {
+    for name in ["deploy-production", "rollback-production", "backup-scheduled", "restore-drill"] {
         let workflow = workflow(name);
         assert_eq!(workflow["permissions"], serde_json::json!({}));
         for (id, job) in workflow["jobs"].as_object().unwrap() {
@@ -214,14 +214,21 @@ fn every_job_has_a_limit_and_no_more_rights_than_it_needs() {
                 assert!(allowed, "{name}: {id}: {right}: {level}");
             }
             let secret = job.to_string().contains("secrets.");
-            assert!(!secret || job["environment"]["name"] == "${{ inputs.environment }}", "{name}: {id}");
+            let own = ["backup-scheduled", "restore-drill"].contains(&name);
+            let expected = match own {
+                true => "${{ inputs.github-environment || inputs.environment }}",
+                false => "${{ inputs.environment }}",
+            };
+            assert!(!secret || job["environment"]["name"] == expected, "{name}: {id}");
         }
     }
 }
 
 #[test]
 fn inputs_that_are_given_exist() {
-    for name in ["deploy-production", "rollback-production", "deploy-staging"] {
+    for name in
+        ["deploy-production", "rollback-production", "deploy-staging", "backup-scheduled", "restore-drill"]
+    {
         for (id, job) in workflow(name)["jobs"].as_object().unwrap() {
             for step in steps(job) {
                 let Some(uses) = step["uses"].as_str() else { continue };
@@ -266,5 +273,28 @@ fn the_examples_grant_what_the_workflows_ask_for() {
             }
         }
     }
-    assert_eq!(calls, 4);
+    assert_eq!(calls, 6);
+}
+
+/// What runs on a schedule stands in its own way only, tells people whatever kept it from succeeding, and a drill
+/// gets no key to the live database.
+#[test]
+fn what_runs_on_a_schedule_is_announced_when_it_fails() {
+    for (name, step, program) in
+        [("backup-scheduled", "backup", "db-backup"), ("restore-drill", "drill", "db-restore")]
+    {
+        let workflow = workflow(name);
+        let job = &workflow["jobs"][step];
+        assert_eq!(workflow["jobs"].as_object().unwrap().len(), 1, "{name}");
+        assert_eq!(job["concurrency"]["cancel-in-progress"], false, "{name}");
+        let group = job["concurrency"]["group"].as_str().unwrap();
+        assert!(group.ends_with("${{ inputs.environment }}"), "{group}");
+        let all: Vec<&Value> = steps(job).iter().collect();
+        let work = all.iter().find(|one| one["id"] == step).unwrap();
+        assert_eq!(work["uses"], format!("$/actions/{program}"));
+        assert_eq!(work["env"].get("DATABASE_URL").is_some(), step == "backup", "{name}");
+        let tells = all.iter().find(|one| one["uses"] == "$/actions/notify").unwrap();
+        assert_eq!(tells["if"], format!("always() && steps.{step}.outputs.result != 'success'"));
+        assert_eq!(tells["with"]["about"], step);
+    }
 }

@@ -4,12 +4,14 @@
 //! would happen (`consent`). Every database is restored beside the live one and compared with what the
 //! backup's metadata promises (`beside`); only when all of them came back whole do they take the places of
 //! the live ones, which are kept (`swap`). The chain then says that it happened.
+//! `drill` goes the same way into a scratch place, and says how long it was.
 #![warn(missing_docs)]
 
 mod args;
 mod beside;
 mod catalogue;
 mod consent;
+mod drill;
 mod judge;
 mod report;
 mod swap;
@@ -31,7 +33,9 @@ use std::sync::Arc;
 
 /// The program.
 pub fn program() -> Program {
-    Program::new("db-restore", "Brings a database back from a proved backup").step::<DbRestore>()
+    Program::new("db-restore", "Brings a database back from a proved backup")
+        .step::<DbRestore>()
+        .step::<drill::Practice>()
 }
 
 /// The step.

@@ -99,6 +99,6 @@ pub(crate) fn summary(body: &Restore) -> String {
 }
 
 /// `1 row`, `2 rows`.
-fn count(number: u64, noun: &str) -> String {
+pub(crate) fn count(number: u64, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }

@@ -6,6 +6,9 @@
     reason = "a test prepares files and changes them behind the program's back"
 )]
 
+#[path = "it/drill.rs"]
+mod drill;
+
 use kit_contract::Sha256;
 use kit_contract::body::{DatabaseBackup, Proof, Restore};
 use kit_core::{Context, Env, Secret};
@@ -48,29 +51,36 @@ fn stored(id: &str, rest: &str) -> String {
 }
 
 /// What db-backup leaves in the store, as it would be at `snapshot_at`.
-#[tokio::main(flavor = "current_thread")]
-async fn back_up(
+fn back_up(sandbox: &Sandbox, database: &str, id: &str, part: &str, snapshot_at: &str) -> DatabaseBackup {
+    let url = format!("sqlite:{}", sandbox.path().join(format!("{database}.db")).display());
+    back_up_of(sandbox, (database, &url), id, part, snapshot_at)
+}
+
+#[tokio::main]
+async fn back_up_of(
     sandbox: &Sandbox,
-    database: &str,
+    (database, url): (&str, &str),
     id: &str,
     part: &str,
     snapshot_at: &str,
 ) -> DatabaseBackup {
-    let cx = Context::for_test(Env::default()).0;
-    let url = Secret::new(format!("sqlite:{}", sandbox.path().join(format!("{database}.db")).display()));
+    let cx = Context::for_test(Env::capture()).0;
+    let url = Secret::new(url);
     let opened = kit_database::open(&url, "test", &cx).await.unwrap();
     let mut dump = opened.begin_dump(&cx, &sandbox.path().join("scratch")).await.unwrap();
     let mut plain = Vec::new();
     dump.reader().read_to_end(&mut plain).await.unwrap();
-    let found = dump.finish(&cx).await.unwrap().inspection;
+    let report = dump.finish(&cx).await.unwrap();
+    let found = report.inspection;
+    let extension = format!("{}.gz", opened.extension());
     let packed = pack(&plain, 3);
     let key = |rest: &str| format!("shop/production/backup-{id}{part}.{rest}");
     let backup = DatabaseBackup {
         database: database.parse().unwrap(),
         engine: opened.engine(),
         engine_version: "3".to_owned(),
-        location: format!("file:store/{}", key("sqlite.gz")),
-        key: key("sqlite.gz"),
+        location: format!("file:store/{}", key(&extension)),
+        key: key(&extension),
         metadata_key: key("json"),
         sha256: Sha256::of(&packed),
         size_bytes: packed.len() as u64,
@@ -82,9 +92,9 @@ async fn back_up(
         snapshot_at: snapshot_at.parse().unwrap(),
         verified_at: snapshot_at.parse().unwrap(),
         adopted: false,
-        details: Default::default(),
+        details: report.details,
     };
-    sandbox.write(&stored(id, &format!("{part}.sqlite.gz")), packed);
+    sandbox.write(&stored(id, &format!("{part}.{extension}")), packed);
     describe(sandbox, &backup);
     backup
 }

@@ -65,7 +65,8 @@ fn take(cx: &StepContext<Record>, name: &ArtifactName) -> Result<(AnyArtifact, V
 /// True for what is no part of a deployment: what is written after it, and `adopt`, which stands before
 /// the first.
 fn is_outside(name: &ArtifactName) -> bool {
-    matches!(name.kind, ArtifactKind::Record | ArtifactKind::Notice) || name.to_string() == "begin-adopt"
+    matches!(name.kind, ArtifactKind::Record | ArtifactKind::Notice | ArtifactKind::Drill)
+        || name.to_string() == "begin-adopt"
 }
 
 /// Whose id the artifact must carry: ours, but for steps that have an id of their own and name ours.
@@ -112,6 +113,7 @@ fn read_any(
         ArtifactKind::Record => read!(body::Record),
         ArtifactKind::Rollback => read!(body::Rollback),
         ArtifactKind::Restore => read!(body::Restore),
+        ArtifactKind::Drill => read!(body::Drill),
         ArtifactKind::Notice => read!(body::Notice),
     }
 }

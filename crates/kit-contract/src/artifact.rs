@@ -32,6 +32,8 @@ pub enum ArtifactKind {
     Rollback,
     /// What was restored (`db-restore`).
     Restore,
+    /// A restore that was tried, and how long it took (`db-restore drill`).
+    Drill,
     /// What was sent to whom (`notify`).
     Notice,
 }
@@ -51,6 +53,7 @@ impl ArtifactKind {
         Self::Record,
         Self::Rollback,
         Self::Restore,
+        Self::Drill,
         Self::Notice,
     ];
 
@@ -69,6 +72,7 @@ impl ArtifactKind {
             Self::Record => "record",
             Self::Rollback => "rollback",
             Self::Restore => "restore",
+            Self::Drill => "drill",
             Self::Notice => "notice",
         }
     }

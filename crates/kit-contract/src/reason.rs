@@ -291,6 +291,8 @@ reasons! {
         Restored "restored" Go "the backup was restored, and its content compared", "nothing";
         RestorePlanned "restore_planned" Go "nothing was changed: this is what would be restored", "give the consent that the message names to restore";
         BackupNotFound "backup_not_found" Verdict "there is no such backup, or it was never finished", "list the backups in the store; without metadata it is no backup";
+        Drilled "drilled" Go "the backup was restored into a scratch place, and its content compared", "nothing";
+        DrillMissed "drill_missed" Verdict "the backup was restored, but it is older, or took longer, than is allowed", "back up more often, or make the restore faster; backup.drill in deploy.toml sets the limits";
         RestoreExternal "restore_external" Verdict "another tool made the backup, and only that tool restores it", "do what the message says, which is what the tool said when it made the backup";
         ConsentRequired "consent_required" Usage "restoring would replace data and needs a typed confirmation", "give --confirm with the value that the message names";
         RestoreMismatch "restore_mismatch" Verdict "what was restored is not what was backed up; the live database was not touched", "try an older backup";

@@ -41,6 +41,7 @@ pub fn schemas() -> Vec<SchemaDocument> {
         artifact::<body::Record>(),
         artifact::<body::Rollback>(),
         artifact::<body::Restore>(),
+        artifact::<body::Drill>(),
         artifact::<body::Notice>(),
         document::<ChainEntry>("chain.v1.json"),
         document::<body::ExternalAnswer>("external-backup.v1.json"),

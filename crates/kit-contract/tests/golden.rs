@@ -38,6 +38,7 @@ fn check_artifact(name: &str, json: &Value) -> ArtifactKind {
         ArtifactKind::Record => round_trip::<body::Record>(name, json),
         ArtifactKind::Rollback => round_trip::<body::Rollback>(name, json),
         ArtifactKind::Restore => round_trip::<body::Restore>(name, json),
+        ArtifactKind::Drill => round_trip::<body::Drill>(name, json),
         ArtifactKind::Notice => round_trip::<body::Notice>(name, json),
     }
     kind

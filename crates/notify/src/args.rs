@@ -10,6 +10,10 @@ pub(crate) enum About {
     Record,
     /// How the rollback ended: rollback.json
     Rollback,
+    /// That a backup outside a deploy failed: backup.json
+    Backup,
+    /// That a restore drill failed: drill.json
+    Drill,
 }
 
 /// The inputs.

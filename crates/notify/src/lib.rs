@@ -55,6 +55,16 @@ impl Step for Notify {
             ReadSpec { kind: ArtifactKind::Record, required: false, what_for: "how the deploy ended" },
             ReadSpec { kind: ArtifactKind::Rollback, required: false, what_for: "how the rollback ended" },
             ReadSpec {
+                kind: ArtifactKind::Backup,
+                required: false,
+                what_for: "why a backup outside a deploy failed (--about backup)",
+            },
+            ReadSpec {
+                kind: ArtifactKind::Drill,
+                required: false,
+                what_for: "why a restore drill failed (--about drill)",
+            },
+            ReadSpec {
                 kind: ArtifactKind::Deployment,
                 required: false,
                 what_for: "what was to be deployed, if the deploy left no record",
@@ -79,7 +89,11 @@ impl Step for Notify {
 
     async fn run(args: Args, cx: StepContext<Notice>) -> Result<Outcome<Notice>, StepError> {
         check(&args, &cx)?;
-        let message = subject::read(&cx, args.about)?.message().cleaned(|text| cx.out.clean(text));
+        let subject = subject::read(&cx, args.about)?;
+        if let Some(message) = subject.not_worth_telling() {
+            return Ok(Outcome::new(Reason::NotConfigured, message, Notice::default()));
+        }
+        let message = subject.message().cleaned(|text| cx.out.clean(text));
         let mut notice = Notice {
             event: channels::event_word(message.event).to_owned(),
             channels: Vec::new(),

@@ -4,7 +4,9 @@
 use crate::args::About;
 use crate::message::{self, Message};
 use kit_contract::body::{Deployment, Notice, Record, Rollback};
-use kit_contract::{Artifact, ArtifactKind, ArtifactName, Body, DeploymentId, Name, Reason, RunInfo};
+use kit_contract::{
+    AnyArtifact, Artifact, ArtifactKind, ArtifactName, Body, DeploymentId, Name, Reason, RunInfo,
+};
 use kit_core::StepError;
 use kit_step::{StepContext, ToolContext};
 
@@ -14,8 +16,34 @@ pub(crate) enum Subject {
     Record(Box<Artifact<Record>>),
     /// A rollback.
     Rollback(Box<Artifact<Rollback>>),
-    /// Neither of them can be read.
+    /// A step that runs by itself, on a schedule.
+    Alone(Alone, Box<AnyArtifact>),
+    /// None of them can be read.
     Nothing(Box<Unrecorded>),
+}
+
+/// Which step that is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Alone {
+    Backup,
+    Drill,
+}
+
+impl Alone {
+    /// As a title has it.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Backup => "backup",
+            Self::Drill => "restore drill",
+        }
+    }
+
+    const fn kind(self) -> ArtifactKind {
+        match self {
+            Self::Backup => ArtifactKind::Backup,
+            Self::Drill => ArtifactKind::Drill,
+        }
+    }
 }
 
 /// What is known where nothing was recorded.
@@ -28,6 +56,8 @@ pub(crate) struct Unrecorded {
     pub(crate) deployment_id: DeploymentId,
     /// What was to be deployed.
     pub(crate) deployment: Option<Artifact<Deployment>>,
+    /// The step, if it is one that runs by itself.
+    pub(crate) alone: Option<Alone>,
     /// What is missing and why, as a full sentence without a full stop.
     pub(crate) what: String,
     /// Where this runs.
@@ -37,11 +67,22 @@ pub(crate) struct Unrecorded {
 }
 
 impl Subject {
+    /// Of what runs on a schedule, only failures are announced.
+    pub(crate) fn not_worth_telling(&self) -> Option<String> {
+        match self {
+            Self::Alone(which, artifact) if artifact.is_go() => {
+                Some(format!("the {} succeeded, which is not announced", which.as_str()))
+            }
+            _ => None,
+        }
+    }
+
     /// As a message.
     pub(crate) fn message(&self) -> Message {
         match self {
             Self::Record(artifact) => message::of_record(artifact),
             Self::Rollback(artifact) => message::of_rollback(artifact),
+            Self::Alone(which, artifact) => message::of_alone(*which, artifact),
             Self::Nothing(unrecorded) => message::of_nothing(unrecorded),
         }
     }
@@ -52,6 +93,11 @@ impl Subject {
 /// # Errors
 /// If nothing is there and nobody said which deployment this is about.
 pub(crate) fn read(cx: &StepContext<Notice>, about: Option<About>) -> Result<Subject, StepError> {
+    match about {
+        Some(About::Backup) => return alone(cx, Alone::Backup),
+        Some(About::Drill) => return alone(cx, Alone::Drill),
+        Some(About::Record | About::Rollback) | None => {}
+    }
     let mut what = match about {
         Some(About::Rollback) => "The rollback left no result".to_owned(),
         _ => "The deploy left no record".to_owned(),
@@ -79,15 +125,49 @@ pub(crate) fn read(cx: &StepContext<Notice>, about: Option<About>) -> Result<Sub
             .hint("point --artifacts at the folder of a deploy, for example one that was downloaded"));
     }
     let deployment = cx.read_if_there(&ArtifactName::only(ArtifactKind::Deployment)).unwrap_or_default();
-    Ok(Subject::Nothing(Box::new(Unrecorded {
+    Ok(Subject::Nothing(Box::new(unrecorded(cx, deployment, (what, None)))))
+}
+
+fn unrecorded(
+    cx: &ToolContext,
+    deployment: Option<Artifact<Deployment>>,
+    (what, alone): (String, Option<Alone>),
+) -> Unrecorded {
+    let identity = cx.identity();
+    Unrecorded {
         app: identity.app,
         environment: identity.environment,
         deployment_id: identity.deployment_id,
         deployment,
+        alone,
         what,
         run: cx.run_info().clone(),
         at: cx.clock.now(),
-    })))
+    }
+}
+
+/// The artifact of a step that has an id of its own, whatever it says.
+fn alone(cx: &ToolContext, which: Alone) -> Result<Subject, StepError> {
+    let name = ArtifactName::only(which.kind());
+    let identity = cx.identity();
+    let found = cx.artifacts().peek(&name);
+    let what = match found {
+        Ok(Some(artifact))
+            if artifact.app == identity.app && artifact.environment == identity.environment =>
+        {
+            return Ok(Subject::Alone(which, Box::new(artifact)));
+        }
+        Ok(Some(_)) => format!("{} belongs to another app or environment", name.file_name()),
+        Ok(None) if !cx.env.in_ci() => {
+            let folder = cx.artifacts().path().display();
+            let text = format!("there is no {} in {folder}", name.file_name());
+            return Err(StepError::new(Reason::ArtifactMissing, text)
+                .hint("point --artifacts at the folder that holds it"));
+        }
+        Ok(None) => format!("The {} left no result", which.as_str()),
+        Err(error) => format!("The result of the {} cannot be used: {}", which.as_str(), error.chain()),
+    };
+    Ok(Subject::Nothing(Box::new(unrecorded(cx, None, (what, Some(which))))))
 }
 
 /// A rollback has an id of its own; it is ours if it undid our deployment.

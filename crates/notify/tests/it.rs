@@ -458,3 +458,30 @@ fn no_channels_are_nothing_to_do() {
     let ran = sandbox.run(BINARY, &["--require", "team"]);
     ended(&sandbox, &ran, 2, "usage_error");
 }
+
+/// What runs on a schedule: a failure is announced, a success is not, and silence is a failure.
+#[test]
+fn a_backup_or_a_drill_that_failed_is_announced() {
+    let server = Server::start().always("POST", PATH, Reply::new(200, "ok"));
+    let sandbox = sandbox(&channel("ops", "slack", "")).env("URL_ops", server.url(PATH)).env("CI", "true");
+    let run = |about: &str| sandbox.run(BINARY, &["--about", about]);
+    let text = |server: &Server| String::from_utf8(server.requests().pop().unwrap().body).unwrap();
+    ended(&sandbox, &run("drill"), 0, "delivered");
+    assert!(text(&server).contains("The restore drill left no result"));
+    let id = "local-1763712000-abc1234";
+    for (kind, about, title) in [
+        ("drill", "drill", "Production restore drill failed"),
+        ("backup", "backup", "Production backup failed"),
+    ] {
+        let file = format!(".deploy-kit/artifacts/{kind}.json");
+        sandbox.write(&file, artifact(kind, id, "restore_mismatch", "failure", &Value::Null));
+        ended(&sandbox, &run(about), 0, "delivered");
+        let told = text(&server);
+        assert!(told.contains(title) && told.contains("restore_mismatch") && told.contains(id), "{told}");
+        let count = server.requests().len();
+        let good = if kind == "drill" { "drilled" } else { "verified_full" };
+        sandbox.write(&file, artifact(kind, id, good, "success", &Value::Null));
+        ended(&sandbox, &run(about), 0, "not_configured");
+        assert_eq!(server.requests().len(), count, "a success is not announced");
+    }
+}

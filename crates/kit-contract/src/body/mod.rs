@@ -3,6 +3,7 @@
 mod backup;
 mod begin;
 mod deployment;
+mod drill;
 mod external;
 mod gate;
 mod migration;
@@ -19,6 +20,7 @@ pub use backup::{
 };
 pub use begin::Begin;
 pub use deployment::{Commit, Deployment, DeploymentKind, ServiceVersion};
+pub use drill::{DatabaseDrill, Drill};
 pub use external::{Claim, ExternalAnswer, ExternalBackup, ExternalKind};
 pub use gate::{
     ArmCounts, Certificate, EvidencePoint, Gate, GateVerdict, RuleState, RuleVerdict, ServiceVerdict,

@@ -94,6 +94,18 @@ impl Default for Keep {
     }
 }
 
+/// What `db-restore drill` has to keep to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DrillLimits {
+    /// How old the content of the newest backup may be: what may be lost (RPO). Absent: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<Span>,
+    /// How long restoring and comparing all databases may take (RTO). Absent: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_time: Option<Span>,
+}
+
 /// How backups are made, proved and kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -113,6 +125,8 @@ pub struct Backup {
     pub max_age: Span,
     /// Which backups `db-backup prune` leaves alone.
     pub keep: Keep,
+    /// What `db-restore drill` has to keep to.
+    pub drill: DrillLimits,
 }
 
 impl Default for Backup {
@@ -125,6 +139,7 @@ impl Default for Backup {
             allow_external: false,
             max_age: Span::from_secs(60 * 60),
             keep: Keep::default(),
+            drill: DrillLimits::default(),
         }
     }
 }

@@ -25,7 +25,7 @@ pub use address::{HeaderValue, Headers};
 pub use app::{
     Database, ExternalCommand, MigrationTool, Prereleases, Release, Rollback, ScratchKind, Service,
 };
-pub use backup::{Backup, Keep, RequiredProof, WantedProof, When};
+pub use backup::{Backup, DrillLimits, Keep, RequiredProof, WantedProof, When};
 pub use channel::{Channel, ChannelKind, Event};
 pub use error::{ConfigError, nearest};
 pub use gate::{Gate, HoldAction, InconclusiveAction, ProbeTarget, ServiceProbe, Stage};

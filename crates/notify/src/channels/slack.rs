@@ -111,6 +111,7 @@ mod tests {
             environment: "production".parse().unwrap(),
             deployment_id: "1763712000-abc1234".parse().unwrap(),
             deployment: None,
+            alone: None,
             what: "x".into(),
             run: kit_contract::RunInfo::default(),
             at: jiff::Timestamp::UNIX_EPOCH,

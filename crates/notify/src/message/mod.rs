@@ -1,9 +1,11 @@
 //! The neutral message: what happened, what is where now, what to do. Pure.
 
+mod alone;
 mod record;
 mod rollback;
 mod unrecorded;
 
+pub(crate) use alone::of_alone;
 pub(crate) use record::of_record;
 pub(crate) use rollback::of_rollback;
 pub(crate) use unrecorded::of_nothing;

@@ -17,6 +17,7 @@ pub(crate) fn of_nothing(unrecorded: &Unrecorded) -> Message {
     lines.push(match refused {
         // The first step of all said no: nothing after it ran.
         Some(artifact) => format!("What to do: {}", artifact.reason.remedy()),
+        None if unrecorded.alone.is_some() => "What to do: look at the log of the run".to_owned(),
         None => {
             "What to do: look at the log of the run; `deploy-kit status` says what serves, and `rollback` \
                  puts right what was left"
@@ -25,7 +26,10 @@ pub(crate) fn of_nothing(unrecorded: &Unrecorded) -> Message {
     });
     Message {
         event: Event::Failed,
-        title: title(&unrecorded.environment, "deployment failed"),
+        title: title(
+            &unrecorded.environment,
+            &format!("{} failed", unrecorded.alone.map_or("deployment", crate::subject::Alone::as_str)),
+        ),
         fields: fields(
             version.as_deref(),
             &unrecorded.deployment_id,

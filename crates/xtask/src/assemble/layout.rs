@@ -14,7 +14,13 @@ pub(super) struct Entry {
 }
 
 /// The workflows that users call.
-const WORKFLOWS: [&str; 3] = ["deploy-production.yml", "deploy-staging.yml", "rollback-production.yml"];
+const WORKFLOWS: [&str; 5] = [
+    "deploy-production.yml",
+    "deploy-staging.yml",
+    "rollback-production.yml",
+    "backup-scheduled.yml",
+    "restore-drill.yml",
+];
 /// What else a user reads at a tag.
 const PAGES: [&str; 6] =
     ["README.md", "CHANGELOG.md", "SECURITY.md", "LICENSE-APACHE", "LICENSE-MIT", "action.yml"];

@@ -1,6 +1,6 @@
 //! What a line `#: …` of a template stands for.
 
-use super::transfer::{download, keep, keep_in_store};
+use super::transfer::{download, keep, keep_in_store, keep_report};
 use super::{SLOTS, verdicts};
 use crate::reference::actions::UPLOAD;
 use kit_contract::pipeline;
@@ -14,6 +14,11 @@ pub(super) const ID: &str = "${{ needs.validate.outputs.deployment-id }}";
 /// Secrets that a caller may hand over: name, group, what for.
 const SECRETS: &[(&str, &str, &str)] = &[
     ("DATABASE_URL", "database", "Address of the database, where deploy.toml names it so"),
+    (
+        "SCRATCH_URL",
+        "scratch",
+        "Address of the server on which restores are tried, where deploy.toml names it so",
+    ),
     ("SLACK_WEBHOOK_URL", "channels", "Where deploy.toml names it so"),
     ("WEBHOOK_URL", "channels", "Where deploy.toml names it so"),
     ("WEBHOOK_SECRET", "channels", "Signs the webhook"),
@@ -45,8 +50,9 @@ const INPUTS: &[(&str, &str, &str)] = &[
 /// The groups of secrets that a line of the pipeline needs.
 fn groups(id: &str) -> &'static [&'static str] {
     match id {
-        "preflight" | "readiness" => &["database", "channels", "traffic", "store"],
-        "backup" | "migrate" => &["database", "store"],
+        "preflight" | "readiness" => &["database", "scratch", "channels", "traffic", "store"],
+        "backup" => &["database", "scratch", "store"],
+        "migrate" => &["database", "store"],
         "rollout" | "promote" | "withdraw" | "rollback" => &["traffic", "store"],
         // The program beside the gate asks the store.
         "begin" | "gate" | "finish" => &["store"],
@@ -78,8 +84,9 @@ pub(super) fn expand(directive: &str, next: &str) -> String {
     let (word, rest) = directive.split_once(' ').unwrap_or((directive, ""));
     match word {
         "inputs" => INPUTS.iter().map(|(name, help, default)| input(name, help, default)).collect(),
-        "secrets" => SECRETS
+        "secrets" | "secrets-without" => SECRETS
             .iter()
+            .filter(|(_, group, _)| *group != rest)
             .map(|(name, _, help)| format!("      {name}: {{ description: {help:?}, required: false }}\n"))
             .collect(),
         "pass-inputs" => {
@@ -90,6 +97,8 @@ pub(super) fn expand(directive: &str, next: &str) -> String {
         }
         "env" => environment(),
         "runs" => runs(rest, "", next),
+        "runs-apart" => runs(rest, "", next).replace(SHARED_ENVIRONMENT, OWN_ENVIRONMENT),
+        "tell" => tell(rest),
         // Preflight alone asks GitHub something.
         "runs-asking" => runs(rest, "      actions: read # to see who has to review the jobs\n", next),
         "digests" => digests(rest),
@@ -106,8 +115,30 @@ pub(super) fn expand(directive: &str, next: &str) -> String {
         "build" => build(),
         "secret-env" => secret_env(&rest.split(' ').collect::<Vec<_>>()),
         "keep" | "keep-if" | "keep-apart" => keep(word, rest),
+        "keep-report" => keep_report(rest),
         _ => format!("#: unknown directive {directive}\n"),
     }
+}
+
+/// The environment of a job that belongs to the deploy.
+const SHARED_ENVIRONMENT: &str = "name: ${{ inputs.environment }}";
+/// That of a job on a schedule: it runs on a branch, where the rules of the deploy's environment seldom let it,
+/// and needs less than a deploy.
+const OWN_ENVIRONMENT: &str = "name: ${{ inputs.github-environment || inputs.environment }}";
+
+/// Tells people unless all went well, also where the step never ran.
+fn tell(step: &str) -> String {
+    format!(
+        "      - name: Tell people that it failed
+        if: always() && steps.{step}.outputs.result != 'success'
+        uses: $/actions/notify
+        env:
+{}        with:
+          about: {step}
+          transfer: \"off\"
+",
+        secret_env(&["channels"])
+    )
 }
 
 /// The commit that was validated, wherever the tag points by now.

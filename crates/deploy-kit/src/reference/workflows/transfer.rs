@@ -105,3 +105,23 @@ pub(super) fn keep(word: &str, rest: &str) -> String {
 "
     )
 }
+
+/// Keeps what a job on its own wrote, for people.
+pub(super) fn keep_report(step: &str) -> String {
+    format!(
+        "      - name: Keep {step}-logs
+        if: always() && {PRIVATE} && steps.{step}.outputs.artifact-name != ''
+        uses: {UPLOAD}
+        with:
+          name: {step}-logs-${{{{ steps.{step}.outputs.deployment-id }}}}
+          path: |
+            ${{{{ env.DEPLOY_KIT_ARTIFACTS }}}}/{step}.*
+            ${{{{ env.DEPLOY_KIT_ARTIFACTS }}}}/notice.*
+            ${{{{ env.DEPLOY_KIT_ARTIFACTS }}}}/history/*
+          if-no-files-found: error
+          include-hidden-files: true
+          overwrite: true
+          retention-days: ${{{{ inputs.retention-days }}}}
+"
+    )
+}

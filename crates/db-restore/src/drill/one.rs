@@ -1,0 +1,135 @@
+//! One backup, restored into a scratch place and compared.
+
+use crate::catalogue::{check_object, object_key};
+use crate::judge::{other_bytes, other_content};
+use kit_contract::body::{DatabaseBackup, DatabaseDrill, Engine, TableRows};
+use kit_contract::{Reason, config};
+use kit_core::{Progress, Secret, StepError};
+use kit_database::gunzip::{Fault, Gunzip};
+use kit_database::{DatabaseError, Depth};
+use kit_step::ToolContext;
+use kit_store::Store;
+use std::path::Path;
+
+/// What came back, and how long it took.
+struct Restored {
+    restore_ms: u64,
+    compare_ms: u64,
+    tables: Vec<TableRows>,
+}
+
+/// Restores one backup; the entry says what came of it, also where there is an error.
+pub(super) async fn try_restore(
+    cx: &ToolContext,
+    store: &dyn Store,
+    (config, backup): (&config::Database, &DatabaseBackup),
+    scratch: &Path,
+) -> (DatabaseDrill, Option<StepError>) {
+    let mut entry = DatabaseDrill {
+        database: backup.database.clone(),
+        engine: backup.engine,
+        source: backup.location.clone(),
+        source_sha256: backup.sha256.clone(),
+        size_bytes: backup.size_bytes,
+        uncompressed_bytes: backup.uncompressed_bytes,
+        proof: backup.proof,
+        snapshot_at: backup.snapshot_at,
+        age_s: cx.clock.now().duration_since(backup.snapshot_at).as_secs(),
+        restore_ms: None,
+        compare_ms: None,
+        tables: Vec::new(),
+        failure: None,
+    };
+    match restore(cx, store, (config, backup), scratch).await {
+        Ok(restored) => {
+            entry.restore_ms = Some(restored.restore_ms);
+            entry.compare_ms = Some(restored.compare_ms);
+            entry.tables = restored.tables;
+            (entry, None)
+        }
+        Err(error) => {
+            entry.failure = Some(cx.out.clean(&error.chain()));
+            (entry, Some(error))
+        }
+    }
+}
+
+async fn restore(
+    cx: &ToolContext,
+    store: &dyn Store,
+    (config, backup): (&config::Database, &DatabaseBackup),
+    scratch: &Path,
+) -> Result<Restored, StepError> {
+    let (url, options) = super::place(config, cx)?;
+    let url = url.unwrap_or_else(|| nowhere(backup.engine));
+    let input = format!("the drill of {}", backup.database);
+    let database = kit_database::open_for_restore(&url, &input, options, cx.context()).await?;
+    if database.engine() != backup.engine {
+        let message = format!("the backup of {} was made of another kind of database", backup.database);
+        return Err(StepError::new(Reason::UsageError, message));
+    }
+    check_object(store, backup).await?;
+    let key = object_key(backup)?;
+    cx.out.say(&format!("{}: restoring {} into a scratch place", backup.database, backup.location));
+    let began_ms = cx.clock.elapsed_ms();
+    let Some(source) = store.read_stream(&key).await? else {
+        return Err(StepError::new(Reason::BackupNotFound, format!("{key} is gone from the store")));
+    };
+    let progress =
+        Progress::new(cx, format!("{}: restoring", backup.database), Some(backup.uncompressed_bytes));
+    let mut gunzip = Gunzip::new(source, progress);
+    let restored = database.restore_scratch(cx, &mut gunzip, backup.details.needs.as_ref(), scratch).await;
+    let restored = restored.map_err(|error| why_not(backup, gunzip.fault(), error))?;
+    let restored_ms = cx.clock.elapsed_ms();
+    let inspected = restored.inspect(cx, Depth::Rows).await;
+    let compared_ms = cx.clock.elapsed_ms();
+    if let Err(error) = restored.close(cx).await {
+        cx.out.say(&format!("warning: {}", StepError::from(error).chain()));
+    }
+    let inspection = inspected.map_err(|error| why_not(backup, None, error))?;
+    let Some(read) = gunzip.read() else {
+        return Err(StepError::new(Reason::InternalError, "the restore ended before the backup did"));
+    };
+    let mut found: Vec<String> = other_bytes(backup, &read).into_iter().collect();
+    found.extend(other_content(backup, &inspection));
+    if !found.is_empty() {
+        return Err(mismatch(backup, &found.join("; ")));
+    }
+    Ok(Restored {
+        restore_ms: restored_ms.saturating_sub(began_ms),
+        compare_ms: compared_ms.saturating_sub(restored_ms),
+        tables: inspection.table_rows(),
+    })
+}
+
+/// Stands for the live database where nothing may be asked of it: nobody listens there (RFC 6761, section
+/// 6.4), and nothing but the scratch place is ever opened.
+fn nowhere(engine: Engine) -> Secret {
+    Secret::new(match engine {
+        Engine::Postgres => "postgres://drill@live.invalid/drill",
+        Engine::Mysql => "mariadb://drill@live.invalid/drill",
+        Engine::Sqlite | Engine::Unknown => "sqlite:live.invalid",
+    })
+}
+
+fn mismatch(backup: &DatabaseBackup, difference: &str) -> StepError {
+    let message =
+        format!("{} is not the backup of {} that was proved: {difference}", backup.location, backup.database);
+    StepError::new(Reason::RestoreMismatch, message)
+        .hint("make a backup now, and find out what happened to this one")
+}
+
+/// Tells a worthless backup from one that could not be fetched or put anywhere.
+fn why_not(backup: &DatabaseBackup, fault: Option<&Fault>, error: DatabaseError) -> StepError {
+    match (fault, error) {
+        (Some(Fault::Content(text)), _) => mismatch(backup, text),
+        (Some(Fault::Store(text)), _) => {
+            StepError::new(Reason::StoreUnreachable, "the backup cannot be read from the store")
+                .because(text.clone())
+        }
+        (None, error @ (DatabaseError::Truncated { .. } | DatabaseError::Damaged { .. })) => {
+            mismatch(backup, &StepError::from(error).chain())
+        }
+        (None, error) => error.into(),
+    }
+}
