@@ -135,7 +135,7 @@ fn a_scratch_place_that_cannot_take_it_is_neither_a_pass_nor_a_fail() {
     ended(&shop.sandbox, &ran, 0, "verified_remote");
     assert!(shop.metadata().details.proof_limit.unwrap().contains("are not installed here"));
     // A scratch place that is too small.
-    let disk = kit_testing::SmallDisk::new(46);
+    let disk = kit_testing::SmallDisk::new(20);
     let small = Shop::open("[backup]\nproof = \"full\"\n");
     let scratch = disk.path().join("scratch").display().to_string();
     let ran = small.sandbox.run(BINARY, &["--scratch", &scratch]);
