@@ -8,9 +8,12 @@ use kit_core::{Context, ResultExt as _, StepError};
 use kit_step::ToolContext;
 use kit_store::{Key, Layout, Store, StoreError};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// After so long no run is still writing a backup: a job ends earlier.
 const ABANDONED: SignedDuration = SignedDuration::from_hours(48);
+/// A step that is stopped has to be gone after 7 s in all.
+const ABANDON_LIMIT: Duration = Duration::from_secs(3);
 /// How often a backup is begun anew beside copies that cannot be removed.
 const MOST_ATTEMPTS: u32 = 9;
 /// How many earlier backups are looked at.
@@ -209,6 +212,20 @@ impl Place {
                 }
             }
         }
+    }
+
+    /// Ends an upload of ours that was given up, before the process is gone. Says what came of it.
+    pub(crate) async fn abandon(&self, cx: &Context, slot: &Slot) -> String {
+        let location = self.location(&slot.key);
+        let work = self.store.remove_unfinished(slot.key.as_str(), Timestamp::MAX);
+        let why = match cx.clock.timeout(ABANDON_LIMIT, work).await {
+            Ok(Ok(_)) => return format!("nothing of it stays at {location}"),
+            Ok(Err(error)) => StepError::from(error).chain(),
+            Err(elapsed) => format!("the store did not answer within {} s", elapsed.limit.as_secs()),
+        };
+        format!(
+            "parts of it may stay at {location} ({why}); they are no object, and the next run removes them"
+        )
     }
 
     /// Removes a worthless object. Says what came of it.

@@ -24,12 +24,17 @@ pub(crate) async fn upload(
     let progress = Progress::new(cx, format!("{database}: copying"), dump.size_hint_bytes());
     // A task of its own: compression and the store overlap.
     let producer = tokio::spawn(produce(cx.clone(), dump, progress, sender));
-    let stored = place.store.create_stream(&slot.key, &mut pieces).await;
+    // The producer may have come to its end long before a slow store does: then nobody else hears of a stop.
+    let stored = cx.cancel.unless(place.store.create_stream(&slot.key, &mut pieces)).await;
     // A short copy fits into the channel: that its producer came to the end says nothing about the store.
     let was_read = pieces.was_read_whole();
     // Lets the producer go if the store gave up early.
     drop(pieces);
     let produced = producer.await.or_reason(Reason::InternalError, "the copy ended in a bug");
+    let Some(stored) = stored else {
+        let stopped = StepError::new(Reason::Interrupted, "stopped before the copy was stored");
+        return Err(stopped.hint(place.abandon(cx, slot).await));
+    };
     let (stored, why) = match (stored, produced) {
         (Ok(uploaded), Ok(Ok(Some(produced)))) if was_read => return Ok((uploaded, produced)),
         // The producer knows better than the store what went wrong.

@@ -6,6 +6,8 @@
     reason = "a test prepares files, damages them, and kills what it started"
 )]
 
+#[path = "it/bucket.rs"]
+mod bucket;
 #[path = "it/external.rs"]
 mod external;
 #[path = "it/mariadb.rs"]

@@ -1,0 +1,111 @@
+//! The whole program with a bucket (moto) that fails, hangs or lies dead in the middle of an upload.
+
+use super::{ID, SCHEMA, deployment, ended, orders, sql};
+use kit_testing::s3::{Fault, Proxy, Seen, Server};
+use kit_testing::{Sandbox, Signal};
+use std::time::{Duration, Instant};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_db-backup");
+const BUCKET: &str = "acme-deploys";
+
+struct Shop {
+    server: Server,
+    proxy: Proxy,
+    sandbox: Sandbox,
+}
+
+impl Shop {
+    /// A database of three parts.
+    fn open() -> Self {
+        let server = Server::start();
+        server.make_bucket(BUCKET);
+        let proxy = Proxy::before(server.port());
+        let config = format!(
+            "app = \"shop\"\n[store]\nurl = \"s3://{BUCKET}/deploys\"\npath_style = true\n[[databases]]\nname = \
+             \"main\"\nurl = {{ env = \"MAIN_URL\" }}\n"
+        );
+        let sandbox = Sandbox::new()
+            .file("deploy.toml", &config)
+            .file(".deploy-kit/artifacts/deployment.json", &deployment(ID, "release_accepted"))
+            .env("MAIN_URL", "sqlite:main.db")
+            .env("AWS_ENDPOINT_URL", proxy.endpoint())
+            .env("AWS_REGION", "eu-central-1")
+            .env("AWS_ACCESS_KEY_ID", "test")
+            .env("AWS_SECRET_ACCESS_KEY", "hunter2-of-the-bucket")
+            .env("AWS_MAX_ATTEMPTS", "2");
+        sql(&sandbox.path().join("main.db"), SCHEMA);
+        sql(&sandbox.path().join("main.db"), &orders(6000, 2000));
+        Self { server, proxy, sandbox }
+    }
+
+    fn objects(&self) -> String {
+        self.server.ask("GET", &format!("/{BUCKET}?list-type=2"), &[], "")
+    }
+
+    /// Neither an object nor its metadata, and so many unfinished uploads.
+    #[track_caller]
+    fn assert_no_backup(&self, unfinished: usize, context: &str) {
+        assert!(!self.objects().contains("/backup-"), "{context}: {}", self.objects());
+        assert_eq!(self.server.unfinished_uploads(BUCKET), unfinished, "{context}");
+        let artifact = self.sandbox.read(".deploy-kit/artifacts/backup.json");
+        assert!(!artifact.contains("hunter2") && !artifact.contains("\"success\""), "{context}: {artifact}");
+    }
+}
+
+fn part(number: u32) -> impl Fn(&Seen) -> bool + Send + 'static {
+    move |seen| seen.method == "PUT" && seen.target.contains(&format!("partNumber={number}&"))
+}
+
+fn completion(seen: &Seen) -> bool {
+    seen.method == "POST" && seen.target.contains("uploadId=")
+}
+
+#[test]
+fn a_bucket_that_fails_in_the_middle_holds_no_backup_and_nothing_of_one() {
+    let shop = Shop::open();
+    type Matches = Box<dyn Fn(&Seen) -> bool + Send>;
+    let cases: [(Fault, Matches, &str); 4] = [
+        (Fault::Answer(503, "SlowDown"), Box::new(part(2)), "slow down"),
+        (Fault::ResetAfter(1 << 20), Box::new(part(2)), "the connection to the store failed"),
+        (Fault::Answer(400, "ExpiredToken"), Box::new(part(3)), "the credentials have expired"),
+        (Fault::Answer(400, "ExpiredToken"), Box::new(completion), "the credentials have expired"),
+    ];
+    for (fault, matches, says) in cases {
+        shop.proxy.on(u32::MAX, fault.clone(), matches);
+        let ran = shop.sandbox.run(BINARY, &[]);
+        shop.proxy.heal();
+        ended(&shop.sandbox, &ran, 20, "store_unreachable");
+        assert!(ran.stderr.contains(says), "{fault:?}: no {says:?} in {}", ran.stderr);
+        assert!(!ran.printed().replace("::add-mask::hunter2", "").contains("hunter2"), "{}", ran.printed());
+        shop.assert_no_backup(0, &format!("{fault:?}"));
+    }
+}
+
+/// The bucket takes a part and never answers; then somebody ends the run, or its machine dies.
+#[test]
+fn a_run_that_ends_while_the_bucket_hangs_leaves_nothing_that_stays() {
+    let shop = Shop::open();
+    for (number, signal, code, unfinished) in
+        [(1, Signal::TERM, Some(143), 0), (3, Signal::INT, Some(130), 0), (2, Signal::KILL, None, 1)]
+    {
+        let context = format!("{signal:?} in part {number}");
+        shop.proxy.on(u32::MAX, Fault::Hang, part(number));
+        let before = shop.proxy.count("PUT", &format!("partNumber={number}&"));
+        let started = shop.sandbox.start(BINARY, &[]);
+        while shop.proxy.count("PUT", &format!("partNumber={number}&")) == before {
+            std::thread::yield_now();
+        }
+        let at = Instant::now();
+        started.signal(signal);
+        let ran = started.wait();
+        assert!(at.elapsed() < Duration::from_secs(7), "{context}: gone after {:?}", at.elapsed());
+        shop.proxy.heal();
+        assert_eq!(ran.code, code, "{context}: {}", ran.stderr);
+        shop.assert_no_backup(unfinished, &context);
+    }
+    // What the dead machine began is found and removed by the next run.
+    let ran = shop.sandbox.run(BINARY, &[]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(ran.stderr.contains("removed what a killed run left"), "{}", ran.stderr);
+    assert_eq!(shop.server.unfinished_uploads(BUCKET), 0);
+}
