@@ -51,7 +51,9 @@ impl std::str::FromStr for Span {
     type Err = ParseSpanError;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let fail = || ParseSpanError(text.chars().take(40).collect());
-        let signed: jiff::SignedDuration = text.trim().parse().map_err(|_| fail())?;
+        let span: jiff::Span = text.trim().parse().map_err(|_| fail())?;
+        // Of calendars only days are known here, and all are alike.
+        let signed = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| fail())?;
         let duration = Duration::try_from(signed).map_err(|_| fail())?;
         if duration > LONGEST { Err(fail()) } else { Ok(Self(duration)) }
     }
@@ -105,12 +107,14 @@ mod tests {
             ("1h30m", 5_400_000),
             ("0s", 0),
             ("1s 250ms", 1_250),
+            ("30d", 2_592_000_000),
+            ("1d 12h", 129_600_000),
         ] {
             let span: Span = text.parse().unwrap();
             assert_eq!(span.as_ms(), ms, "{text}");
             assert_eq!(span.to_string().parse::<Span>().unwrap(), span, "{text}");
         }
-        for bad in ["", "5", "-5s", "5 parsecs", "31 days", "99999999h", "5m5"] {
+        for bad in ["", "5", "-5s", "5 parsecs", "31 days", "1 month", "99999999h", "5m5"] {
             assert!(bad.parse::<Span>().is_err(), "{bad}");
         }
     }
