@@ -70,6 +70,7 @@ async fn make(
     rules.check(proved.level, proved.limit.as_deref()).map_err(unproved)?;
     let previous = place.previous_size(slot, &target.name).await;
     let details = BackupDetails {
+        content: report.inspection.content_digests(),
         object_version: Some(uploaded.version.as_str().to_owned()),
         proof_limit: proved.limit,
         percent_of_previous: previous.map(|bytes| stored.size_bytes.saturating_mul(100) / bytes.max(1)),

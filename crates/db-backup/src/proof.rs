@@ -97,6 +97,7 @@ mod tests {
             schema_sha256: Sha256::of(b"schema"),
             tables: vec![TableState { table: "orders".to_owned(), rows: 2, content_sha256 }],
             beyond_tables_sha256: None,
+            content_method: None,
         }
     }
 

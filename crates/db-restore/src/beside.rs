@@ -2,8 +2,9 @@
 
 use crate::Job;
 use crate::catalogue::object_key;
-use crate::judge::{other_bytes, other_content};
+use crate::judge::{not_comparable, other_bytes, other_content};
 use kit_contract::Reason;
+use kit_contract::body::DatabaseRestore;
 use kit_core::Progress;
 use kit_core::{Context, StepError};
 use kit_database::gunzip::{Fault, Gunzip};
@@ -16,9 +17,10 @@ pub(crate) async fn restore_all(
     store: &dyn Store,
     jobs: &[Job],
     id: &str,
+    entries: &mut [DatabaseRestore],
 ) -> Result<Vec<Beside>, StepError> {
     let mut ready = Vec::new();
-    for job in jobs {
+    for (job, entry) in jobs.iter().zip(entries) {
         cx.out.say(&format!(
             "{}: restoring {} beside {}",
             job.name,
@@ -26,7 +28,11 @@ pub(crate) async fn restore_all(
             job.database.display()
         ));
         match restore_one(cx, store, job, id).await {
-            Ok(beside) => ready.push(beside),
+            Ok((beside, content_limit)) => {
+                ready.push(beside);
+                entry.content_compared = Some(content_limit.is_none());
+                entry.content_limit = content_limit;
+            }
             Err(error) => {
                 discard(cx, jobs, &ready).await;
                 return Err(error);
@@ -46,7 +52,13 @@ pub(crate) async fn discard(cx: &Context, jobs: &[Job], ready: &[Beside]) {
     }
 }
 
-async fn restore_one(cx: &Context, store: &dyn Store, job: &Job, id: &str) -> Result<Beside, StepError> {
+/// Gives why the content was not compared, if it was not.
+async fn restore_one(
+    cx: &Context,
+    store: &dyn Store,
+    job: &Job,
+    id: &str,
+) -> Result<(Beside, Option<String>), StepError> {
     let key = object_key(&job.backup)?;
     let Some(source) = store.read_stream(&key).await? else {
         return Err(StepError::new(Reason::BackupNotFound, format!("{key} is gone from the store")));
@@ -64,18 +76,26 @@ async fn restore_one(cx: &Context, store: &dyn Store, job: &Job, id: &str) -> Re
             None => compare(cx, job, &beside).await,
         },
     };
-    if let Err(error) = compared {
-        discard(cx, std::slice::from_ref(job), std::slice::from_ref(&beside)).await;
-        return Err(error);
+    match compared {
+        Ok(content_limit) => Ok((beside, content_limit)),
+        Err(error) => {
+            discard(cx, std::slice::from_ref(job), std::slice::from_ref(&beside)).await;
+            Err(error)
+        }
     }
-    Ok(beside)
 }
 
-async fn compare(cx: &Context, job: &Job, beside: &Beside) -> Result<(), StepError> {
-    let inspected = job.database.inspect_beside(cx, beside, Depth::Rows).await;
+async fn compare(cx: &Context, job: &Job, beside: &Beside) -> Result<Option<String>, StepError> {
+    // Reading all of it is for nothing if there is nothing to compare it with.
+    let depth = if job.backup.details.content.is_some() { Depth::Content } else { Depth::Rows };
+    let inspected = job.database.inspect_beside(cx, beside, depth).await;
     let inspection = inspected.map_err(|error| why_not(job, None, error))?;
     let found = other_content(&job.backup, &inspection);
-    if found.is_empty() { Ok(()) } else { Err(mismatch(job, &found.join("; "))) }
+    if found.is_empty() {
+        Ok(not_comparable(&job.backup, &inspection))
+    } else {
+        Err(mismatch(job, &found.join("; ")))
+    }
 }
 
 fn mismatch(job: &Job, difference: &str) -> StepError {

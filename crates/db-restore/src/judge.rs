@@ -47,6 +47,43 @@ pub(crate) fn other_content(promised: &DatabaseBackup, restored: &Inspection) ->
     found.extend(
         tables.iter().filter(unexpected).map(|table| format!("table {:?} is not of the backup", table.table)),
     );
+    found.extend(other_rows(promised, restored));
+    found
+}
+
+/// Why the content cannot be compared; `None` if it can.
+pub(crate) fn not_comparable(promised: &DatabaseBackup, restored: &Inspection) -> Option<String> {
+    let Some(digests) = &promised.details.content else {
+        return Some("the backup has no digests of its content".to_owned());
+    };
+    match &restored.content_method {
+        Some(method) if *method == digests.method => None,
+        method => Some(format!(
+            "its digests were made by the method {:?}, and here they are made by {:?}",
+            digests.method,
+            method.as_deref().unwrap_or("none")
+        )),
+    }
+}
+
+/// How the content of the tables differs, if it can be compared.
+fn other_rows(promised: &DatabaseBackup, restored: &Inspection) -> Vec<String> {
+    let Some(digests) =
+        promised.details.content.as_ref().filter(|_| not_comparable(promised, restored).is_none())
+    else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    for table in &restored.tables {
+        let as_many = promised.tables.iter().any(|one| one.table == table.table && one.rows == table.rows);
+        // What is missing, or not of the backup, is said elsewhere.
+        if as_many && digests.tables.get(&table.table) != table.content_sha256.as_ref() {
+            found.push(format!("table {:?} has other content", table.table));
+        }
+    }
+    if digests.beyond_tables != restored.beyond_tables_sha256 {
+        found.push("sequences stand elsewhere, or large objects or events differ".to_owned());
+    }
     found
 }
 
@@ -54,7 +91,7 @@ pub(crate) fn other_content(promised: &DatabaseBackup, restored: &Inspection) ->
 mod tests {
     use super::*;
     use kit_contract::Sha256;
-    use kit_contract::body::{Engine, Proof};
+    use kit_contract::body::{BackupDetails, Engine, Proof};
     use kit_database::TableState;
 
     fn promised() -> DatabaseBackup {
@@ -75,7 +112,7 @@ mod tests {
             snapshot_at: jiff::Timestamp::UNIX_EPOCH,
             verified_at: jiff::Timestamp::UNIX_EPOCH,
             adopted: false,
-            details: Default::default(),
+            details: BackupDetails { content: restored().content_digests(), ..Default::default() },
         }
     }
 
@@ -93,8 +130,13 @@ mod tests {
             integrity: Ok(()),
             foreign_keys_violated: Ok(0),
             schema_sha256: Sha256::of(b"schema"),
-            tables: vec![TableState { table: "orders".to_owned(), rows: 2, content_sha256: None }],
-            beyond_tables_sha256: None,
+            tables: vec![TableState {
+                table: "orders".to_owned(),
+                rows: 2,
+                content_sha256: Some(Sha256::of(b"rows")),
+            }],
+            beyond_tables_sha256: Some(Sha256::of(b"sequences")),
+            content_method: Some("engine/1".to_owned()),
         }
     }
 
@@ -111,10 +153,19 @@ mod tests {
         }
         assert_eq!(other_content(&promised(), &restored()), [""; 0]);
         type Change = fn(&mut Inspection);
-        let changes: [(Change, &str); 4] = [
+        let changes: [(Change, &str); 7] = [
             (|found| found.integrity = Err("page 3".to_owned()), "it is damaged: page 3"),
             (|found| found.schema_sha256 = Sha256::of(b"x"), "its schema is another one"),
             (|found| found.tables[0].rows = 1, "table \"orders\" has 1 rows instead of 2"),
+            (
+                |found| found.tables[0].content_sha256 = Some(Sha256::of(b"x")),
+                "table \"orders\" has other content",
+            ),
+            (|found| found.tables[0].content_sha256 = None, "table \"orders\" has other content"),
+            (
+                |found| found.beyond_tables_sha256 = None,
+                "sequences stand elsewhere, or large objects or events differ",
+            ),
             (|found| found.tables.clear(), "table \"orders\" is missing"),
         ];
         for (change, expected) in changes {
@@ -125,5 +176,24 @@ mod tests {
         let mut more = restored();
         more.tables.push(TableState { table: "x".to_owned(), rows: 0, content_sha256: None });
         assert_eq!(other_content(&promised(), &more), ["table \"x\" is not of the backup"]);
+    }
+
+    #[test]
+    fn content_is_compared_only_by_the_same_method_and_else_that_is_said() {
+        assert_eq!(not_comparable(&promised(), &restored()), None);
+        let mut older = promised();
+        older.details.content = None;
+        let mut other = restored();
+        other.content_method = Some("engine/2".to_owned());
+        other.tables[0].content_sha256 = Some(Sha256::of(b"the same rows in other words"));
+        let counted = Inspection { content_method: None, ..restored() };
+        for (promised, restored, says) in [
+            (&older, &restored(), "the backup has no digests of its content"),
+            (&promised(), &other, "\"engine/1\", and here they are made by \"engine/2\""),
+            (&promised(), &counted, "\"none\""),
+        ] {
+            assert_eq!(other_content(promised, restored), [""; 0]);
+            assert!(not_comparable(promised, restored).unwrap().contains(says));
+        }
     }
 }

@@ -56,7 +56,7 @@ impl Step for DbRestore {
         about: "Brings a database back from a proved backup",
         details: "Without --confirm it changes nothing: it says which backup it would restore over which \
                   database, and which consent that needs. With it, the backup is fetched, its digest compared, \
-                  restored beside the live database, compared in integrity, schema and rows, and only then put \
+                  restored beside the live database, compared in integrity, schema, rows and content, and only then put \
                   in its place by a rename. The database that was live is kept and named. Only finished, proved \
                   backups are offered. Stop the programs that use the database first; everything written since \
                   the backup is lost to them.",
@@ -108,7 +108,7 @@ impl Step for DbRestore {
         }
         cx.save(body.clone());
         let id = identity.deployment_id;
-        let ready = beside::restore_all(&cx, &*store, &jobs, id.as_str()).await?;
+        let ready = beside::restore_all(&cx, &*store, &jobs, id.as_str(), &mut body.databases).await?;
         if args.no_swap {
             for (entry, ready) in body.databases.iter_mut().zip(&ready) {
                 entry.restored_to.clone_from(&ready.name);
@@ -177,5 +177,7 @@ fn planned(job: &Job) -> DatabaseRestore {
         kept: None,
         swapped: false,
         tables: job.backup.tables.clone(),
+        content_compared: None,
+        content_limit: None,
     }
 }

@@ -44,7 +44,7 @@ pub(crate) fn beside(body: Restore) -> Outcome<Restore> {
     let places: Vec<&str> = body.databases.iter().map(|entry| entry.restored_to.as_str()).collect();
     let message =
         format!("restored beside the live database: {}; nothing else was changed", places.join(", "));
-    Outcome::new(Reason::Restored, message, body)
+    with_limits(message, body)
 }
 
 /// Everything took its place.
@@ -59,7 +59,23 @@ pub(crate) fn restored(body: Restore) -> Outcome<Restore> {
         format!("; what was live is kept as {}", kept.join(" and "))
     };
     let message = format!("restored {} from the backup of {}{since}{kept}", list(&names), body.subject);
-    Outcome::new(Reason::Restored, message, body)
+    with_limits(message, body)
+}
+
+/// What was not compared is said.
+fn with_limits(message: String, body: Restore) -> Outcome<Restore> {
+    let limits: Vec<String> = body
+        .databases
+        .iter()
+        .filter_map(|entry| {
+            let why = entry.content_limit.as_ref()?;
+            Some(format!(
+                "warning: of {} only schema and numbers of rows were compared: {why}",
+                entry.database
+            ))
+        })
+        .collect();
+    limits.into_iter().fold(Outcome::new(Reason::Restored, message, body), Outcome::hint)
 }
 
 fn rows(entry: &DatabaseRestore) -> u64 {
@@ -81,16 +97,21 @@ pub(crate) fn outputs(body: &Restore) -> Vec<(&'static str, String)> {
 /// The part of the job summary.
 pub(crate) fn summary(body: &Restore) -> String {
     let mut text = String::from(
-        "\n| database | as it was at | rows | restored to | before kept as |\n|---|---|---|---|---|\n",
+        "\n| database | as it was at | rows | compared | restored to | before kept as |\n|---|---|---|---|---|---|\n",
     );
     for entry in &body.databases {
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,
-            "| {} | {:.0} | {} | {} | {} |",
+            "| {} | {:.0} | {} | {} | {} | {} |",
             entry.database,
             entry.snapshot_at,
             rows(entry),
+            match entry.content_compared {
+                Some(true) => "schema, rows, content",
+                Some(false) => "schema, numbers of rows",
+                None => "not restored",
+            },
             markdown_escape(&entry.restored_to),
             markdown_escape(entry.kept.as_deref().unwrap_or_default())
         );

@@ -10,7 +10,7 @@
 mod drill;
 
 use kit_contract::Sha256;
-use kit_contract::body::{DatabaseBackup, Proof, Restore};
+use kit_contract::body::{BackupDetails, DatabaseBackup, Proof, Restore};
 use kit_core::{Context, Env, Secret};
 use kit_testing::{Ran, Sandbox};
 use serde_json::{Value, json};
@@ -72,6 +72,7 @@ async fn back_up_of(
     dump.reader().read_to_end(&mut plain).await.unwrap();
     let report = dump.finish(&cx).await.unwrap();
     let found = report.inspection;
+    let content = found.content_digests();
     let extension = format!("{}.gz", opened.extension());
     let packed = pack(&plain, 3);
     let key = |rest: &str| format!("shop/production/backup-{id}{part}.{rest}");
@@ -92,7 +93,7 @@ async fn back_up_of(
         snapshot_at: snapshot_at.parse().unwrap(),
         verified_at: snapshot_at.parse().unwrap(),
         adopted: false,
-        details: report.details,
+        details: BackupDetails { content, ..report.details },
     };
     sandbox.write(&stored(id, &format!("{part}.{extension}")), packed);
     describe(sandbox, &backup);
@@ -223,8 +224,29 @@ fn a_backup_that_is_not_the_one_that_was_proved_is_refused() {
     refused(&whole, "table \"orders\" has 2 rows instead of 84310");
     describe(&sandbox, &DatabaseBackup { schema_sha256: Sha256::of(b"x"), ..promised.clone() });
     refused(&whole, "its schema is another one");
+    // As many rows, and other ones.
+    let mut content = promised.clone();
+    content.details.content.as_mut().unwrap().tables.insert("orders".to_owned(), Sha256::of(b"others"));
+    describe(&sandbox, &content);
+    refused(&whole, "table \"orders\" has other content");
     describe(&sandbox, &promised);
-    ended(&sandbox, &sandbox.run(BINARY, &["--deployment", NEW, "--confirm", "main"]), 0, "restored");
+    let ran = sandbox.run(BINARY, &["--deployment", NEW, "--confirm", "main"]);
+    let artifact = ended(&sandbox, &ran, 0, "restored");
+    assert_eq!(artifact["body"]["databases"][0]["content_compared"], true);
+    assert!(!ran.stderr.contains("only schema and numbers"), "{}", ran.stderr);
+}
+
+#[test]
+fn where_the_content_cannot_be_compared_that_is_said() {
+    let sandbox = shop();
+    let promised: DatabaseBackup = serde_json::from_str(&sandbox.read(&stored(NEW, ".json"))).unwrap();
+    describe(&sandbox, &DatabaseBackup { details: BackupDetails::default(), ..promised });
+    let ran = sandbox.run(BINARY, &["--deployment", NEW, "--confirm", "main"]);
+    let artifact = ended(&sandbox, &ran, 0, "restored");
+    assert_eq!(artifact["body"]["databases"][0]["content_compared"], false);
+    let said =
+        "of main only schema and numbers of rows were compared: the backup has no digests of its content";
+    assert!(ran.stderr.contains(said), "{}", ran.stderr);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What a database holds, and how two of them differ. Pure.
 
 use kit_contract::Sha256;
-use kit_contract::body::TableRows;
+use kit_contract::body::{ContentDigests, TableRows};
 use std::collections::BTreeMap;
 
 /// How thoroughly a database is examined. Integrity and foreign keys are checked at every depth.
@@ -39,12 +39,26 @@ pub struct Inspection {
     /// Digest of what is data and lies in no table: positions of sequences, large objects. Only at
     /// [`Depth::Content`], and only where the engine has such things.
     pub beyond_tables_sha256: Option<Sha256>,
+    /// How the digests of the content were made; only at [`Depth::Content`]. It changes with everything that could
+    /// give equal rows another digest.
+    pub content_method: Option<String>,
 }
 
 impl Inspection {
     /// Rows per table, as artifacts hold them.
     pub fn table_rows(&self) -> Vec<TableRows> {
         self.tables.iter().map(|state| TableRows { table: state.table.clone(), rows: state.rows }).collect()
+    }
+
+    /// Digests of the content, as artifacts hold them; `None` unless every table was examined at
+    /// [`Depth::Content`].
+    pub fn content_digests(&self) -> Option<ContentDigests> {
+        let digest = |state: &TableState| Some((state.table.clone(), state.content_sha256.clone()?));
+        Some(ContentDigests {
+            method: self.content_method.clone()?,
+            tables: self.tables.iter().map(digest).collect::<Option<_>>()?,
+            beyond_tables: self.beyond_tables_sha256.clone(),
+        })
     }
 
     /// Rows of all tables.
@@ -180,6 +194,7 @@ mod tests {
                 })
                 .collect(),
             beyond_tables_sha256: digest("42, true"),
+            content_method: None,
         }
     }
 

@@ -3,6 +3,7 @@ use crate::{ArtifactKind, Body, Name, Sha256};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// A database engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -98,6 +99,18 @@ pub struct RestoreNeeds {
     pub extensions: Vec<Extension>,
 }
 
+/// Digests of the rows of a backup, which are compared after a restore.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ContentDigests {
+    /// How they were made. Only those that were made in the same way can be compared.
+    pub method: String,
+    /// Of each table's rows, in whatever order they are.
+    pub tables: BTreeMap<String, Sha256>,
+    /// Of what is data and lies in no table: positions of sequences, large objects, events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beyond_tables: Option<Sha256>,
+}
+
 /// What else is known of a backup. All of it is optional: other engines and older versions do not say it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -118,6 +131,9 @@ pub struct BackupDetails {
     /// Why no higher level of proof was reached, if one was wanted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proof_limit: Option<String>,
+    /// Digests of what is in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content: Option<ContentDigests>,
     /// What a server must have to take it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub needs: Option<RestoreNeeds>,

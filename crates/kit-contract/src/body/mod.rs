@@ -16,7 +16,8 @@ mod rollout;
 mod smoke;
 
 pub use backup::{
-    Backup, BackupDetails, DatabaseBackup, EarlierBackup, Engine, Extension, Proof, RestoreNeeds, TableRows,
+    Backup, BackupDetails, ContentDigests, DatabaseBackup, EarlierBackup, Engine, Extension, Proof,
+    RestoreNeeds, TableRows,
 };
 pub use begin::Begin;
 pub use deployment::{Commit, Deployment, DeploymentKind, ServiceVersion};

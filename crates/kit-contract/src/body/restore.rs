@@ -25,6 +25,13 @@ pub struct DatabaseRestore {
     pub swapped: bool,
     /// Rows per table after restoring.
     pub tables: Vec<TableRows>,
+    /// True if the content of every row was compared with what was backed up, beside schema and numbers of rows.
+    /// Absent as long as nothing was restored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_compared: Option<bool>,
+    /// Why it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_limit: Option<String>,
 }
 
 /// What was restored.

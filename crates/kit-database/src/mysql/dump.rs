@@ -103,6 +103,7 @@ pub(super) struct MysqlDump {
     snapshot_at: Timestamp,
     names: Names,
     schema_sha256: Sha256,
+    content_method: String,
     details: BackupDetails,
     reader: DumpReader,
     before: AbortOnDropHandle<Result<Counted, sqlx::Error>>,
@@ -157,7 +158,19 @@ pub(super) async fn begin(
     };
     let reader = DumpReader { running, scanner: Scanner::new(schema), began: Some(began), ended: false };
     let version = server.version;
-    Ok(MysqlDump { display, version, snapshot_at, names, schema_sha256, details, reader, before, after })
+    let content_method = clients.content_method();
+    Ok(MysqlDump {
+        display,
+        version,
+        snapshot_at,
+        names,
+        schema_sha256,
+        content_method,
+        details,
+        reader,
+        before,
+        after,
+    })
 }
 
 fn program_name(clients: &Clients) -> &'static str {
@@ -218,7 +231,8 @@ impl Dump for MysqlDump {
     }
 
     async fn finish(self: Box<Self>, cx: &Context) -> Result<DumpReport, DatabaseError> {
-        let Self { display, names, schema_sha256, details, reader, before, after, .. } = *self;
+        let Self { display, names, schema_sha256, content_method, details, reader, before, after, .. } =
+            *self;
         let doing = Doing { action: "dump", database: &display, unfinished: "the database was dumped" };
         let truncated = |problem| DatabaseError::Truncated { database: display.clone(), problem };
         let DumpReader { running, scanner, ended, .. } = reader;
@@ -242,7 +256,7 @@ impl Dump for MysqlDump {
             inspection: inspect::inspection(
                 schema_sha256,
                 inspect::states(&content),
-                Some(inspect::beyond_tables(&content)),
+                Some((inspect::beyond_tables(&content), content_method)),
             ),
             uncompressed_bytes,
             schema_script: Some(schema.finish()?),

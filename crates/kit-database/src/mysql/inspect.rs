@@ -266,18 +266,20 @@ pub(super) async fn needs(
     })
 }
 
-/// An inspection whose parts were found.
+/// An inspection whose parts were found. With content, it says how the digests were made.
 pub(super) fn inspection(
     schema_sha256: Sha256,
     tables: Vec<TableState>,
-    beyond_tables_sha256: Option<Sha256>,
+    content: Option<(Sha256, String)>,
 ) -> Inspection {
+    let (beyond_tables_sha256, content_method) = content.unzip();
     Inspection {
         integrity: Ok(()),
         foreign_keys_violated: Err(FOREIGN_KEYS.to_owned()),
         schema_sha256,
         tables,
         beyond_tables_sha256,
+        content_method,
     }
 }
 

@@ -126,7 +126,11 @@ pub(super) async fn examine(
         inspect::wake(&mut content);
     }
     let beyond = inspect::beyond_tables(&content);
-    Ok(inspect::inspection(schema_sha256, inspect::states(&content), Some(beyond)))
+    Ok(inspect::inspection(
+        schema_sha256,
+        inspect::states(&content),
+        Some((beyond, clients.content_method())),
+    ))
 }
 
 /// Removes a database of ours, also when the step is cancelled.

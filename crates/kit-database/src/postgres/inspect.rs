@@ -13,6 +13,9 @@ use sqlx::postgres::PgConnection;
 use std::collections::{BTreeMap, BTreeSet};
 
 const SCHEMA: &str = include_str!("schema.sql");
+/// Of the digests of content, which are those of the lines of `COPY`: to be changed with them, since the metadata of
+/// backups holds them.
+const CONTENT_METHOD: &str = "postgres/1";
 /// The server enforces what it knows of; constraints that are not validated are part of the schema.
 const FOREIGN_KEYS: &str = "PostgreSQL enforces them itself";
 
@@ -66,12 +69,14 @@ pub(super) fn inspection(
     beyond_tables_sha256: Option<Sha256>,
 ) -> Inspection {
     tables.sort_by(|one, two| one.table.cmp(&two.table));
+    let content_method = beyond_tables_sha256.is_some().then(|| CONTENT_METHOD.to_owned());
     Inspection {
         integrity: Ok(()),
         foreign_keys_violated: Err(FOREIGN_KEYS.to_owned()),
         schema_sha256,
         tables,
         beyond_tables_sha256,
+        content_method,
     }
 }
 

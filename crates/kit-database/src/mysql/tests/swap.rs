@@ -24,6 +24,8 @@ async fn the_restored_database_takes_the_place_of_the_live_one_which_is_kept() {
     assert_eq!(events, "nightly\tSLAVESIDE_DISABLED\nresting\tDISABLED", "nothing runs before it is live");
     let inspected = database.inspect_beside(&place.cx, &beside, Depth::Content).await.unwrap();
     assert_eq!(compare(&report.inspection, &inspected), []);
+    let promised = report.inspection.content_digests();
+    assert!(promised.is_some() && promised == inspected.content_digests(), "what db-restore compares");
     let live = database.inspect(&place.cx, Depth::Content).await.unwrap();
     assert_eq!(compare(&gone, &live), [], "the live one is not touched");
 

@@ -19,6 +19,8 @@ async fn beside(place: &Place, id: &str) -> Beside {
         database.restore_beside(&place.cx, &mut reader, report.details.needs.as_ref(), id).await.unwrap();
     let found = database.inspect_beside(&place.cx, &beside, Depth::Content).await.unwrap();
     assert_eq!(compare(&report.inspection, &found), []);
+    let promised = report.inspection.content_digests();
+    assert!(promised.is_some() && promised == found.content_digests(), "what db-restore compares");
     beside
 }
 
