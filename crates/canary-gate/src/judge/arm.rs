@@ -8,6 +8,9 @@ use kit_sequential::upper_tail;
 use std::collections::BTreeMap;
 
 const SURELY: f64 = 0.05;
+/// Where so many requests were to be expected and none came, traffic has ended: even of requests that come
+/// five at a time that is chance in one of 20 000 stages (e^-10).
+const EXPECTED_OF_SILENCE: f64 = 50.0;
 
 /// Failures of so many.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -91,6 +94,8 @@ pub(crate) struct ArmLog {
     warm_counted: Latencies,
     reached: bool,
     newest_sent_ms: Option<u64>,
+    /// End of the last span in which others counted any request.
+    newest_counted_ms: u64,
     newest_failed_ms: u64,
     /// When the one before it was sent.
     second_failed_ms: u64,
@@ -135,6 +140,7 @@ impl ArmLog {
             return;
         }
         self.seen.push(Seen { arrived_ms, sent_ms, kind: None, share, excused: false });
+        self.newest_counted_ms = self.newest_counted_ms.max(sent_ms);
         self.total.add(share);
         self.judged.add(share);
         self.reached = true;
@@ -200,6 +206,13 @@ impl ArmLog {
     /// When the newest probe that is over was sent.
     pub(crate) fn newest_sent_ms(&self) -> Option<u64> {
         self.newest_sent_ms
+    }
+
+    /// How long others have counted no request by `until_ms`, if as many came before that this is no chance.
+    pub(crate) fn silent_ms(&self, until_ms: u64) -> Option<u64> {
+        let silent_ms = until_ms.saturating_sub(self.newest_counted_ms);
+        let expected = self.total.n as f64 * silent_ms as f64 / self.newest_counted_ms.max(1) as f64;
+        (expected >= EXPECTED_OF_SILENCE).then_some(silent_ms)
     }
 
     /// When the newest failed probe was sent.

@@ -101,6 +101,24 @@ fn without_latencies_a_healthy_canary_is_promoted_all_the_same() {
     assert_eq!(decision.unwrap().reason, Reason::Promoted);
 }
 
+/// What was good for half a stage and then gets no request is not known to be good.
+#[test]
+fn traffic_that_ends_is_not_health() {
+    let none = Second { requests: 0, ..CANARY };
+    let before = |second: u64, arm| Some(if second <= 150 { arm } else { none });
+    let both = run(&settings(|_| {}, true), 9, |second| (before(second, CANARY), before(second, BASELINE)));
+    assert_eq!(both.reason, Reason::TooFewSamples, "{}", both.message);
+    assert!(both.message.contains("the canary got no request for 2m "), "{}", both.message);
+    let baseline = run(&settings(|_| {}, true), 9, |second| (Some(CANARY), before(second, BASELINE)));
+    assert!(baseline.message.contains("the baseline got no request for 2m "), "{}", baseline.message);
+    // A pause that a service with few users may well have.
+    let rare = |second: u64| {
+        Some(Second { requests: u64::from(second.is_multiple_of(10) && second <= 150), ..CANARY })
+    };
+    let quiet = run(&settings(|_| {}, true), 9, |second| (rare(second), Some(BASELINE)));
+    assert!(!quiet.message.contains("got no request"), "{}", quiet.message);
+}
+
 #[test]
 fn what_is_worse_is_found_the_sooner_the_worse_it_is() {
     for (rate, most_s) in [(0.02, 200), (0.05, 80), (0.2, 25), (1.0, 10)] {

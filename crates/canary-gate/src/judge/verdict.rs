@@ -209,6 +209,18 @@ impl View<'_> {
                 None => format!("no probe of the canary came to an end for the last {}", span(silence_ms)),
             });
         }
+        if settings.is_counted() {
+            let until_ms = self.now_ms.saturating_sub(settings.patience_ms());
+            for (arm, log) in [("canary", Some(&service.canary)), ("baseline", service.baseline.as_ref())] {
+                if let Some(silent_ms) = log.and_then(|log| log.silent_ms(until_ms)) {
+                    let silent = span(silent_ms);
+                    return Some(format!(
+                        "the {arm} got no request for {silent}: {}",
+                        self.arms(service, Share::judged)
+                    ));
+                }
+            }
+        }
         // A baseline that does not answer a probe is down; one that is not counted is unknown.
         let baseline = service.baseline.as_ref().filter(|_| settings.counted().is_some());
         if let Some(silence_ms) = baseline.and_then(silence_ms) {
