@@ -292,7 +292,7 @@ fn a_cancelled_run_leaves_nothing_behind() {
 fn a_rollback_while_a_gate_watches_is_heard_within_seconds_and_has_one_winner() {
     let world = World::open(|config| config.replace("duration = \"1500ms\"", "duration = \"30m\""), "0");
     let deploy = world.start_deploy();
-    deploy.wait_for_data("watching catalog");
+    deploy.wait_for_data("watching catalog (canary and baseline)");
     let asked = jiff::Timestamp::now();
     let rollback = world.rollback(&json!({ "reason": "wrong version" }));
     assert_eq!(rollback.ran.code, Some(0), "{}", rollback.log);

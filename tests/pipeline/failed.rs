@@ -100,7 +100,7 @@ fn a_stop_request_is_obeyed_in_the_middle_of_a_stage() {
 fn an_interrupted_deploy_withdraws_closes_and_ends() {
     let shop = Shop::with(|config| config.replace("duration = \"800ms\"", "duration = \"60s\""), "0");
     let deploy = shop.start_kit(&["deploy", "v2.0.0", "--artifacts", "artifacts"]);
-    deploy.wait_for_line("canary-gate");
+    deploy.wait_for_line("--stop-file");
     deploy.signal(kit_testing::Signal::INT);
     let ran = deploy.wait();
     assert_eq!(ran.code, Some(130), "{}\n{}", ran.stdout, ran.stderr);
@@ -175,7 +175,7 @@ fn a_deploy_that_runs_out_of_time_says_so_and_withdraws() {
 fn two_deploys_do_not_share_a_folder() {
     let shop = Shop::with(|config| config.replace("duration = \"800ms\"", "duration = \"60s\""), "0");
     let first = shop.start_kit(&["deploy", "v2.0.0", "--artifacts", "artifacts"]);
-    first.wait_for_line("canary-gate");
+    first.wait_for_line("--stop-file");
     let second = shop.deploy();
     assert_eq!(second.code, Some(2), "{}\n{}", second.stdout, second.stderr);
     assert!(second.stderr.contains("a deploy is running in this folder"), "{}", second.stderr);

@@ -30,7 +30,11 @@ pub(crate) fn start(header: &Header) -> Vec<String> {
         .services
         .iter()
         .map(|watched| {
-            let arms = if watched.baseline { "canary and baseline" } else { "canary alone, no baseline" };
+            let arms = match watched.baseline {
+                true => "canary and baseline",
+                false if header.is_baseline() => "the version that serves now",
+                false => "canary alone, no baseline",
+            };
             format!("{} ({arms})", watched.service)
         })
         .collect();

@@ -98,22 +98,23 @@ impl Step for Practice {
             max_time: limits.max_time,
             databases: Vec::new(),
         };
-        let mut failed = None;
+        let (mut failed, mut incomplete) = (None, Vec::new());
         for backup in &chosen.backups {
             let Some(config) = databases.iter().find(|database| database.name == backup.database) else {
                 continue;
             };
-            let (entry, error) = one::try_restore(&cx, &*store, (config, backup), scratch.path()).await;
-            cx.out.say(&report::line(&entry));
-            body.databases.push(entry);
+            let tried = one::try_restore(&cx, &*store, (config, backup), scratch.path()).await;
+            cx.out.say(&report::line(&tried.entry));
+            body.databases.push(tried.entry);
+            incomplete.extend(tried.note);
             cx.save(body.clone());
             if cx.cancel.is_cancelled() {
                 return Err(StepError::new(Reason::Interrupted, "stopped before every backup was restored"));
             }
-            failed = failed.or(error);
+            failed = failed.or(tried.error);
         }
         let notes = catalogue.unusable.iter().take(3).map(|why| format!("not tried: {why}"));
-        let notes: Vec<String> = notes.chain(catalogue.newer_elsewhere(&chosen)).collect();
+        let notes: Vec<String> = notes.chain(catalogue.newer_elsewhere(&chosen)).chain(incomplete).collect();
         match failed {
             Some(error) => Err(notes.into_iter().fold(error, StepError::hint)),
             None => Ok(notes.into_iter().fold(verdict::outcome(body), Outcome::hint)),

@@ -1,7 +1,7 @@
 //! One backup, restored into a scratch place and compared.
 
 use crate::catalogue::{check_object, object_key};
-use crate::judge::{other_bytes, other_content};
+use crate::judge::{not_comparable, other_bytes, other_content};
 use kit_contract::body::{DatabaseBackup, DatabaseDrill, Engine, TableRows};
 use kit_contract::{Reason, config};
 use kit_core::{Progress, Secret, StepError};
@@ -16,6 +16,16 @@ struct Restored {
     restore_ms: u64,
     compare_ms: u64,
     tables: Vec<TableRows>,
+    /// Why more than rows and schema could not be compared, if it could not.
+    content_limit: Option<String>,
+}
+
+/// What came of one backup.
+pub(super) struct Tried {
+    pub(super) entry: DatabaseDrill,
+    /// What a reader must know of it.
+    pub(super) note: Option<String>,
+    pub(super) error: Option<StepError>,
 }
 
 /// Restores one backup; the entry says what came of it, also where there is an error.
@@ -24,7 +34,7 @@ pub(super) async fn try_restore(
     store: &dyn Store,
     (config, backup): (&config::Database, &DatabaseBackup),
     scratch: &Path,
-) -> (DatabaseDrill, Option<StepError>) {
+) -> Tried {
     let mut entry = DatabaseDrill {
         database: backup.database.clone(),
         engine: backup.engine,
@@ -45,11 +55,14 @@ pub(super) async fn try_restore(
             entry.restore_ms = Some(restored.restore_ms);
             entry.compare_ms = Some(restored.compare_ms);
             entry.tables = restored.tables;
-            (entry, None)
+            let note = restored.content_limit.map(|why| {
+                format!("{}: of its content only rows and schema were compared: {why}", backup.database)
+            });
+            Tried { entry, note, error: None }
         }
         Err(error) => {
             entry.failure = Some(cx.out.clean(&error.chain()));
-            (entry, Some(error))
+            Tried { entry, note: None, error: Some(error) }
         }
     }
 }
@@ -81,7 +94,9 @@ async fn restore(
     let restored = database.restore_scratch(cx, &mut gunzip, backup.details.needs.as_ref(), scratch).await;
     let restored = restored.map_err(|error| why_not(backup, gunzip.fault(), error))?;
     let restored_ms = cx.clock.elapsed_ms();
-    let inspected = restored.inspect(cx, Depth::Rows).await;
+    // Reading all of it is for nothing if there is nothing to compare it with.
+    let depth = if backup.details.content.is_some() { Depth::Content } else { Depth::Rows };
+    let inspected = restored.inspect(cx, depth).await;
     let compared_ms = cx.clock.elapsed_ms();
     if let Err(error) = restored.close(cx).await {
         cx.out.say(&format!("warning: {}", StepError::from(error).chain()));
@@ -99,6 +114,7 @@ async fn restore(
         restore_ms: restored_ms.saturating_sub(began_ms),
         compare_ms: compared_ms.saturating_sub(restored_ms),
         tables: inspection.table_rows(),
+        content_limit: not_comparable(backup, &inspection),
     })
 }
 

@@ -81,6 +81,11 @@ fn what_does_not_come_back_is_found_before_it_is_needed() {
     rows.tables[0].rows = 84_310;
     describe(&sandbox, &rows);
     refused(10, "restore_mismatch", "has 2 rows instead of 84310");
+    // As many rows, and other ones.
+    let mut content = promised.clone();
+    content.details.content.as_mut().unwrap().tables.insert("orders".to_owned(), Sha256::of(b"others"));
+    describe(&sandbox, &content);
+    refused(10, "restore_mismatch", "table \"orders\" has other content");
     describe(&sandbox, &DatabaseBackup { uncompressed_sha256: Sha256::of(b"x"), ..promised });
     refused(10, "restore_mismatch", "its SHA-256 is");
     // No backup at all is no success either.

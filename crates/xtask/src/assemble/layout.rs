@@ -25,6 +25,9 @@ const WORKFLOWS: [&str; 5] = [
 const PAGES: [&str; 6] =
     ["README.md", "CHANGELOG.md", "SECURITY.md", "LICENSE-APACHE", "LICENSE-MIT", "action.yml"];
 
+/// What every program prints by itself with `--help`.
+const HELP: &str = "docs/reference/help/";
+
 /// Each action at the root, the launcher beside them, the workflows and the pages where they were. The source
 /// stays in the parent: every job of every user downloads this tree.
 pub(super) fn release(source: Vec<Entry>) -> Vec<Entry> {
@@ -42,7 +45,7 @@ fn placed(entry: Entry) -> Option<Entry> {
     let workflow = entry.path.strip_prefix(".github/workflows/");
     let kept = workflow.is_some_and(|name| WORKFLOWS.contains(&name))
         || PAGES.contains(&entry.path.as_str())
-        || entry.path.starts_with("docs/")
+        || (entry.path.starts_with("docs/") && !entry.path.starts_with(HELP))
         || entry.path.starts_with("schemas/");
     kept.then_some(entry)
 }
@@ -65,6 +68,7 @@ mod tests {
             entry(FILE, ".github/workflows/ci.yml"),
             entry(FILE, ".github/workflows/deploy-production.yml"),
             entry(FILE, "action.yml"),
+            entry(FILE, "docs/reference/help/rollout.txt"),
         ]);
         let shown: Vec<_> = moved.iter().map(|entry| (entry.mode.as_str(), entry.path.as_str())).collect();
         assert_eq!(
