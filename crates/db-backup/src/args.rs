@@ -131,5 +131,6 @@ fn options(database: &kit_contract::config::Database, cx: &ToolContext) -> Resul
         (None, ScratchKind::Cluster) => ScratchPlace::Auto,
         (None, ScratchKind::Beside) => ScratchPlace::Beside,
     };
-    Ok(OpenOptions { scratch, tools: database.tools.as_ref().map(|folder| cx.resolve(folder)) })
+    let tools = database.tools.as_ref().map(|folder| cx.resolve(folder));
+    Ok(OpenOptions { scratch, tools, dump_jobs: database.dump_jobs.filter(|jobs| jobs.get() > 1) })
 }

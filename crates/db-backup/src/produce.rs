@@ -7,12 +7,15 @@
 
 use crate::level::{self, Seen, Ticks};
 use crate::member::{self, BLOCK_BYTES};
+use bytes::BufMut as _;
 use kit_contract::{Reason, Sha256};
 use kit_core::{Context, Progress, ResultExt as _, StepError};
 use kit_database::pieces::Piece;
 use kit_database::{Dump, DumpReport};
 use sha2::Digest as _;
+use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::{JoinHandle, spawn_blocking};
 
@@ -37,9 +40,10 @@ pub(crate) async fn produce(
     pieces: Sender<Piece>,
 ) -> Result<Option<Produced>, StepError> {
     let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).min(MOST_WORKERS);
-    // As many wait as are worked on: then no core waits for the next block.
-    let (members, in_order) = channel(workers * 2);
-    let read = read_whole(&cx, dump, &mut progress, members);
+    // Several wait for each that is worked on: then no core waits for the next block, and the dump seldom for a core.
+    let (members, in_order) = channel(workers * 2 + 4);
+    let compression = Compression::new(workers);
+    let read = read_whole(&cx, dump, &mut progress, compression, members);
     let (read, forwarded) = tokio::join!(read, forward(in_order, &pieces));
     let produced = match (read, forwarded) {
         (Err(error), _) | (Ok(_), Err(error)) => Err(error),
@@ -62,9 +66,12 @@ async fn read_whole(
     cx: &Context,
     mut dump: Box<dyn Dump>,
     progress: &mut Progress,
+    compression: Compression,
     members: Sender<Member>,
 ) -> Result<Option<Produced>, StepError> {
-    let Some((sha256, last)) = read(cx, dump.reader(), progress, &members).await? else { return Ok(None) };
+    let Some((sha256, last)) = read(cx, dump.reader(), progress, compression, &members).await? else {
+        return Ok(None);
+    };
     let report = dump.finish(cx).await?;
     Ok(members.send(last).await.is_ok().then_some(Produced { report, sha256 }))
 }
@@ -75,22 +82,20 @@ async fn read(
     cx: &Context,
     reader: &mut (dyn AsyncRead + Send + Unpin),
     progress: &mut Progress,
+    mut compression: Compression,
     members: &Sender<Member>,
 ) -> Result<Option<(Sha256, Member)>, StepError> {
     let mut hasher = sha2::Sha256::new();
-    let mut tuner = Tuner::new();
     loop {
-        let mut block = vec![0_u8; BLOCK_BYTES];
+        let mut block = Vec::with_capacity(BLOCK_BYTES);
         let Some(filled) = cx.cancel.unless(fill(reader, &mut block)).await else {
             return Err(StepError::new(Reason::Interrupted, "stopped before the database was copied"));
         };
         let count = filled.or_reason(Reason::DumpFailed, "the copy of the database cannot be read")?;
         let is_last = count < BLOCK_BYTES;
-        block.truncate(count);
         hasher.update(&block);
         progress.advance(count);
-        let level = tuner.level(members);
-        let member = spawn_blocking(move || member::make(&block, level));
+        let member = compression.begin(block, members);
         if is_last {
             return Ok(Some((Sha256::from_raw(&hasher.finalize()), member)));
         }
@@ -100,16 +105,11 @@ async fn read(
     }
 }
 
-/// Fills the block unless the end comes first.
-async fn fill(reader: &mut (dyn AsyncRead + Send + Unpin), block: &mut [u8]) -> std::io::Result<usize> {
-    let mut filled = 0;
-    while let Some(room) = block.get_mut(filled..).filter(|room| !room.is_empty()) {
-        match reader.read(room).await? {
-            0 => break,
-            count => filled += count,
-        }
-    }
-    Ok(filled)
+/// Fills the block up to its capacity unless the end comes first.
+async fn fill(reader: &mut (dyn AsyncRead + Send + Unpin), block: &mut Vec<u8>) -> std::io::Result<usize> {
+    let mut room = (&mut *block).limit(BLOCK_BYTES);
+    while room.has_remaining_mut() && reader.read_buf(&mut room).await? > 0 {}
+    Ok(block.len())
 }
 
 /// Hands the members on in their order. False: nobody takes them any more.
@@ -124,6 +124,29 @@ async fn forward(mut members: Receiver<Member>, pieces: &Sender<Piece>) -> Resul
         }
     }
     Ok(true)
+}
+
+/// Makes members of blocks, as many at once as there are cores: more would only take them from the database.
+struct Compression {
+    tuner: Tuner,
+    at_once: Arc<Semaphore>,
+}
+
+impl Compression {
+    fn new(workers: usize) -> Self {
+        Self { tuner: Tuner::new(), at_once: Arc::new(Semaphore::new(workers)) }
+    }
+
+    fn begin(&mut self, block: Vec<u8>, members: &Sender<Member>) -> Member {
+        let level = self.tuner.level(members);
+        let at_once = Arc::clone(&self.at_once);
+        tokio::spawn(async move {
+            // Nobody closes it.
+            let _turn = at_once.acquire_owned().await;
+            let made = spawn_blocking(move || member::make(&block, level)).await;
+            made.unwrap_or_else(|error| Err(format!("the compression ended in a bug: {error}")))
+        })
+    }
 }
 
 /// Chooses the level by what it sees.
@@ -171,7 +194,8 @@ mod tests {
             let (sender, mut pieces) = Pieces::channel(64);
             let mut progress = Progress::new(&cx, "test".to_owned(), None);
             let mut reader = plain;
-            let (digest, last) = read(&cx, &mut reader, &mut progress, &members).await.unwrap().unwrap();
+            let (digest, last) =
+                read(&cx, &mut reader, &mut progress, Compression::new(2), &members).await.unwrap().unwrap();
             assert_eq!(digest, Sha256::of(plain));
             assert_eq!(
                 64 - members.capacity(),

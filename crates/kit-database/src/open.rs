@@ -5,6 +5,7 @@ use crate::postgres::PostgresDatabase;
 use crate::sqlite::SqliteDatabase;
 use crate::{Database, DatabaseError};
 use kit_core::{Context, Secret};
+use std::num::NonZeroU8;
 use std::path::PathBuf;
 
 /// Schemes that are known.
@@ -42,6 +43,9 @@ pub struct OpenOptions {
     pub scratch: ScratchPlace,
     /// Folder of the engine's own programs (`pg_dump`); without this, those that are installed.
     pub tools: Option<PathBuf>,
+    /// Connections that copy the rows of large tables side by side (PostgreSQL); without this, the engine's own
+    /// program copies everything.
+    pub dump_jobs: Option<NonZeroU8>,
 }
 
 /// Opens the database behind `url`, which must exist. Nothing is asked of a server yet.

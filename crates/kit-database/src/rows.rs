@@ -27,6 +27,12 @@ impl RowDigest {
         self.add(row.hasher.finish_128());
     }
 
+    /// More rows of the same table.
+    pub(crate) fn join(&mut self, other: &Self) {
+        self.rows += other.rows;
+        self.sum = self.sum.wrapping_add(other.sum);
+    }
+
     fn add(&mut self, digest: u128) {
         self.rows += 1;
         self.sum = self.sum.wrapping_add(digest);

@@ -175,6 +175,7 @@ impl Command {
         };
         let guard = KillOnDrop(group.clone());
         let stdout = child.stdout.take();
+        stdout.iter().for_each(widen);
         let watch = Watch::default();
         let supervisor = Supervisor::new(&self, cx, child, group, watch.clone(), stdin);
         Ok(Running::new(guard, stdout, watch, supervisor, &self, cx))
@@ -228,6 +229,16 @@ impl Command {
         found.ok_or_else(|| ExecError::NotFound { program: self.program.clone() })
     }
 }
+
+/// Makes the pipe as large as everybody may: who writes a lot and who reads it then wait for each other less
+/// often. Where that is refused, it works as it is.
+#[cfg(target_os = "linux")]
+fn widen(pipe: &tokio::process::ChildStdout) {
+    let _ = rustix::pipe::fcntl_setpipe_size(pipe, crate::running::LARGEST_PIPE_BYTES);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn widen(_: &tokio::process::ChildStdout) {}
 
 /// Program and arguments; of the environment only names, since values may be secrets.
 impl std::fmt::Debug for Command {

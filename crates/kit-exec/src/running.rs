@@ -14,7 +14,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use tokio_util::task::AbortOnDropHandle;
 
 /// More than this a child cannot leave in its pipe: `pipe-max-size` of Linux (pipe(7)).
-const LARGEST_PIPE_BYTES: usize = 1024 * 1024;
+pub(crate) const LARGEST_PIPE_BYTES: usize = 1024 * 1024;
 
 /// What a child left that ended well.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -161,7 +161,7 @@ fn place(database: &config::Database, cx: &ToolContext) -> Result<(Option<Secret
         (None, ScratchKind::Cluster) => (None, ScratchPlace::Auto),
         (None, ScratchKind::Beside) => (Some(cx.secret_ref(&database.url)?), ScratchPlace::Beside),
     };
-    Ok((url, OpenOptions { scratch, tools }))
+    Ok((url, OpenOptions { scratch, tools, ..OpenOptions::default() }))
 }
 
 /// A folder for what is restored, readable by its owner alone, gone with the returned value.

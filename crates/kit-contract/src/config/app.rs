@@ -3,6 +3,7 @@ use super::{ConfigError, SecretRef, Span};
 use crate::Name;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::num::NonZeroU8;
 
 /// Whether pre-releases (`1.2.3-rc.1`) may be deployed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -154,6 +155,10 @@ pub struct Database {
     /// Folder of the engine's own programs (`pg_dump`, `mariadb-dump`); absent: those that are installed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tools: Option<String>,
+    /// PostgreSQL 14 and later: how many connections copy the rows of large tables side by side, all in one
+    /// snapshot. The dump stays one file of plain SQL. Absent or 1: `pg_dump` copies everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dump_jobs: Option<NonZeroU8>,
     /// Another tool that makes its backups, instead of `db-backup` itself. `backup.allow_external` must allow it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup: Option<ExternalCommand>,

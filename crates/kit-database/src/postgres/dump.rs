@@ -6,6 +6,8 @@ use super::connect::{self, Doing, Session};
 use super::header;
 use super::ident::Qualified;
 use super::inspect::{self, Names};
+use super::parallel::{self, Decision};
+use super::reader::{DumpReader, PgDump, Source};
 use super::scan::{Content, Scanner};
 use crate::schema_file::SchemaFile;
 use crate::{DatabaseError, Dump, DumpReport, EngineError, TableState};
@@ -14,13 +16,11 @@ use jiff::Timestamp;
 use kit_contract::Sha256;
 use kit_contract::body::BackupDetails;
 use kit_core::Context;
-use kit_exec::{Command, ExecError, Running};
+use kit_exec::Command;
 use sqlx::postgres::PgConnection;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::pin::Pin;
-use std::task::{Context as TaskContext, Poll, ready};
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::AsyncRead;
 use tokio_util::task::AbortOnDropHandle;
 
 /// Oldest server whose catalogue we can read.
@@ -77,13 +77,31 @@ pub(super) async fn begin(
         let names = inspect::names(&mut connection).await?;
         let schema_sha256 = inspect::schema(&mut connection).await?;
         let needs = inspect::needs(&mut connection).await?;
-        Ok((snapshot, position, names, schema_sha256, needs))
+        let decision = match database.dump_jobs {
+            Some(jobs) => {
+                Some(parallel::decide(&mut connection, &names, (major, jobs, database.dump_sizes)).await?)
+            }
+            None => None,
+        };
+        Ok((snapshot, position, names, schema_sha256, needs, decision))
     };
-    let (snapshot, log_position, names, schema_sha256, needs) = doing.run(cx, found).await?;
-    let running = start(database, &clients, &snapshot, cx)?;
+    let (snapshot, log_position, names, schema_sha256, needs, decision) = doing.run(cx, found).await?;
+    let strip = header::may_differ(clients.major, major).then_some(major);
+    let scanner = Scanner::new(schema);
+    let source = match decision {
+        Some(Decision::Several(plan)) => {
+            let with = (&clients, snapshot.as_str(), strip);
+            Source::Several(parallel::begin(database, plan, with, cx, doing).await?)
+        }
+        alone => {
+            if let Some(Decision::Alone(why)) = alone {
+                cx.out.say(&format!("{display} is copied by one connection: {why}"));
+            }
+            Source::One(PgDump::new(command(database, &clients, &snapshot).spawn_reading(cx)?, strip))
+        }
+    };
     let tables: Vec<Qualified> = names.tables.keys().cloned().collect();
     let counting = AbortOnDropHandle::new(tokio::spawn(count(connection, tables)));
-    let strip = header::may_differ(clients.major, major).then_some(major);
     let details = BackupDetails {
         client: Some(format!("pg_dump {}", clients.version)),
         log_position: Some(log_position),
@@ -91,20 +109,16 @@ pub(super) async fn begin(
         needs: Some(needs),
         ..BackupDetails::default()
     };
-    let reader = DumpReader::new(running, Scanner::new(schema), strip);
+    let reader = DumpReader::new(source, scanner);
     Ok(PostgresDump { display, version, snapshot_at, names, schema_sha256, details, reader, counting })
 }
 
-fn start(
-    database: &PostgresDatabase,
-    clients: &Clients,
-    snapshot: &str,
-    cx: &Context,
-) -> Result<Running, ExecError> {
+/// `pg_dump` with all that its runs have in common.
+pub(super) fn command(database: &PostgresDatabase, clients: &Clients, snapshot: &str) -> Command {
     let command = Command::new(clients.program("pg_dump"))
         .args(["--format=plain", "--no-password", LOCK_WAIT])
         .arg(format!("--snapshot={snapshot}"));
-    database.address.give_to(command).spawn_reading(cx)
+    database.address.give_to(command)
 }
 
 /// A named point in the log to which a physical restore can go. `None` where we may not write one.
@@ -158,17 +172,12 @@ impl Dump for PostgresDump {
         let Self { display, names, schema_sha256, details, reader, counting, .. } = *self;
         let doing = Doing { action: "dump", database: &display, unfinished: "the database was dumped" };
         let truncated = |problem| DatabaseError::Truncated { database: display.clone(), problem };
-        let DumpReader { running, scanner, ended, .. } = reader;
+        let DumpReader { source, scanner, ended } = reader;
         if !ended {
-            running.stop().await;
+            source.stop().await;
             return Err(truncated(format!("only {} bytes of it were read", scanner.bytes())));
         }
-        if let Err(error) = running.finish().await {
-            return Err(match error {
-                error @ ExecError::Cancelled { .. } => error.into(),
-                error => doing.said(EngineError::from(&error)),
-            });
-        }
+        source.finish(cx, doing).await?;
         let uncompressed_bytes = scanner.bytes();
         let (content, schema) = scanner.finish().map_err(truncated)?;
         let counted = match cx.cancel.unless(counting).await {
@@ -216,80 +225,5 @@ fn balance(
     match stranger {
         Some(table) => Err(format!("it has rows of table {table}, which the server did not count")),
         None => Ok(states),
-    }
-}
-
-/// The bytes of the dump, read along.
-struct DumpReader {
-    running: Running,
-    scanner: Scanner<SchemaFile>,
-    /// The header, while it is collected and while it is handed out.
-    header: Header,
-    ended: bool,
-}
-
-enum Header {
-    /// Has to be fitted to a server of this major version.
-    Collect(Vec<u8>, u32),
-    HandOut(Vec<u8>, usize),
-    Done,
-}
-
-impl DumpReader {
-    const fn new(running: Running, scanner: Scanner<SchemaFile>, strip: Option<u32>) -> Self {
-        let header = match strip {
-            Some(major) => Header::Collect(Vec::new(), major),
-            None => Header::Done,
-        };
-        Self { running, scanner, header, ended: false }
-    }
-}
-
-impl AsyncRead for DumpReader {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        task: &mut TaskContext<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        loop {
-            match std::mem::replace(&mut self.header, Header::Done) {
-                Header::Collect(mut bytes, major) => {
-                    let mut piece = [0_u8; header::HEADER_BYTES];
-                    let mut more = ReadBuf::new(&mut piece);
-                    match Pin::new(&mut self.running).poll_read(task, &mut more) {
-                        Poll::Ready(read) => read?,
-                        Poll::Pending => {
-                            self.header = Header::Collect(bytes, major);
-                            return Poll::Pending;
-                        }
-                    }
-                    bytes.extend_from_slice(more.filled());
-                    let whole = more.filled().is_empty() || bytes.len() >= header::HEADER_BYTES;
-                    self.header = match whole {
-                        true => Header::HandOut(header::fit(bytes, major), 0),
-                        false => Header::Collect(bytes, major),
-                    };
-                }
-                Header::HandOut(bytes, at) => {
-                    let left = bytes.get(at..).unwrap_or_default();
-                    let count = left.len().min(buffer.remaining());
-                    let fits = left.get(..count).unwrap_or_default();
-                    if fits.is_empty() && buffer.remaining() > 0 {
-                        continue;
-                    }
-                    self.scanner.take(fits);
-                    buffer.put_slice(fits);
-                    self.header = Header::HandOut(bytes, at + count);
-                    return Poll::Ready(Ok(()));
-                }
-                Header::Done => break,
-            }
-        }
-        let (before, room) = (buffer.filled().len(), buffer.remaining());
-        ready!(Pin::new(&mut self.running).poll_read(task, buffer))?;
-        let read = buffer.filled().get(before..).unwrap_or_default();
-        self.ended = read.is_empty() && room > 0;
-        self.scanner.take(read);
-        Poll::Ready(Ok(()))
     }
 }

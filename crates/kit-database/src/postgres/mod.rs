@@ -10,6 +10,8 @@ mod header;
 mod ident;
 mod inspect;
 mod migrate;
+mod parallel;
+mod reader;
 mod restore;
 mod scan;
 mod scratch;
@@ -26,6 +28,7 @@ use async_trait::async_trait;
 use connect::{Doing, Session};
 use kit_contract::body::{Engine, RestoreNeeds, TableRows};
 use kit_core::Context;
+use std::num::NonZeroU8;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::io::AsyncRead;
@@ -40,6 +43,9 @@ pub(crate) struct PostgresDatabase {
     scratch: ScratchPlace,
     /// Folder of the client programs; without this, those that are installed.
     tools: Option<PathBuf>,
+    /// Connections that copy rows side by side; without this, `pg_dump` alone.
+    dump_jobs: Option<NonZeroU8>,
+    dump_sizes: parallel::Sizes,
 }
 
 impl PostgresDatabase {
@@ -49,7 +55,13 @@ impl PostgresDatabase {
         if let Some(password) = &address.password {
             cx.redactor.learn(password.expose());
         }
-        Ok(Self { address, scratch: options.scratch, tools: options.tools })
+        Ok(Self {
+            address,
+            scratch: options.scratch,
+            tools: options.tools,
+            dump_jobs: options.dump_jobs,
+            dump_sizes: parallel::Sizes::default(),
+        })
     }
 
     const fn reading<'a>(&self, database: &'a str) -> Doing<'a> {

@@ -19,13 +19,13 @@ const END_OF_ROWS: &[u8] = b"\\.";
 /// What a dump holds, as far as it was read.
 #[derive(Debug, Default)]
 pub(super) struct Content {
-    /// The tables that have a COPY block.
+    /// The tables that have a COPY block, or several.
     pub(super) tables: BTreeMap<Qualified, RowDigest>,
     /// The positions that sequences are set to, as `last value, was it used`.
     pub(super) sequences: BTreeMap<Qualified, String>,
     /// How many bytes were read.
     pub(super) bytes: u64,
-    /// A COPY block that cannot be understood, or stands there twice.
+    /// A COPY block that cannot be understood.
     pub(super) problem: Option<String>,
 }
 
@@ -134,10 +134,9 @@ impl<K: Keep> Scanner<K> {
 
     fn end_of_rows(&mut self) {
         self.schema.keep(b"\\.\n");
-        if let Some((table, digest, _)) = self.rows.take()
-            && self.content.tables.insert(table.clone(), digest).is_some()
-        {
-            self.problem(format!("the rows of table {table} stand there twice"));
+        // Rows may come in several blocks. One that stands there twice is found by the number of rows.
+        if let Some((table, digest, _)) = self.rows.take() {
+            self.content.tables.entry(table).or_default().join(&digest);
         }
     }
 

@@ -128,8 +128,10 @@ async fn a_wrong_password_is_told_and_not_repeated() {
 async fn what_comes_back_broken_is_found() {
     let place = Place::with(LARGE);
     let (dump, report) = place.dump().await;
-    let database = place
-        .database_with(&place.server.url("shop"), OpenOptions { scratch: ScratchPlace::Beside, tools: None });
+    let database = place.database_with(
+        &place.server.url("shop"),
+        OpenOptions { scratch: ScratchPlace::Beside, ..OpenOptions::default() },
+    );
     for length in [0, dump.len() / 2, dump.len() - 20] {
         let error =
             place.restored(&database, &dump[..length], needs(&report), Depth::Rows).await.unwrap_err();

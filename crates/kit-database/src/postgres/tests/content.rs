@@ -1,10 +1,8 @@
 use super::{Place, needs};
 use crate::{Database as _, Depth, Difference, OpenOptions, ScratchPlace, compare};
-use std::io::Write as _;
-use std::process::Stdio;
 
 /// What has made dumps of others fall over. Tabs as arrows.
-const AWKWARD: &str = r#"
+pub(super) const AWKWARD: &str = r#"
     CREATE ROLE ada; CREATE ROLE "O'Neil ""x"" role";
     CREATE SCHEMA "odd ""schema"" $1";
     CREATE EXTENSION pg_trgm; CREATE EXTENSION hstore;
@@ -97,12 +95,7 @@ async fn an_awkward_schema_comes_back_equal_by_us_and_by_plain_psql() {
     assert_eq!(compare(&report.inspection, &restored), []);
 
     // As a user without us would do it.
-    place.server.sql("postgres", "CREATE DATABASE plain TEMPLATE template0");
-    let mut psql = place.server.command("psql", "plain");
-    psql.args(["-X", "-q", "-v", "ON_ERROR_STOP=1"]).stdin(Stdio::piped()).stdout(Stdio::null());
-    let mut psql = psql.spawn().unwrap();
-    psql.stdin.take().unwrap().write_all(&dump).unwrap();
-    assert!(psql.wait().unwrap().success());
+    place.restore_by_hand(&dump, "plain");
     let plain = place.database("plain").inspect(&place.cx, Depth::Content).await.unwrap();
     assert_eq!(compare(&live, &plain), []);
     assert_eq!(place.server.sql("plain", "SELECT nextval('orders_id_seq')"), "301");
@@ -137,7 +130,7 @@ async fn a_restore_can_be_tried_beside_the_source_and_on_a_server_that_is_named(
     let (dump, report) = place.dump().await;
     let named = ScratchPlace::Server(kit_core::Secret::new(other.url("postgres")));
     for scratch in [ScratchPlace::Beside, named] {
-        let database = place.database_with("shop", OpenOptions { scratch, tools: None });
+        let database = place.database_with("shop", OpenOptions { scratch, ..OpenOptions::default() });
         let restored = place.restored_by(&database, &dump, needs(&report), Depth::Content).await.unwrap();
         assert_eq!(compare(&report.inspection, &restored), []);
         // What cannot be restored leaves nothing there, too.

@@ -3,6 +3,7 @@
 mod content;
 mod faults;
 mod migrate;
+mod parallel;
 mod swap;
 
 use super::PostgresDatabase;
@@ -10,6 +11,8 @@ use crate::{Database, DatabaseError, Depth, DumpReport, Inspection, OpenOptions}
 use kit_contract::body::RestoreNeeds;
 use kit_core::{Clock, Context, Env};
 use kit_testing::postgres::Server;
+use std::io::Write as _;
+use std::process::Stdio;
 use tokio::io::AsyncReadExt as _;
 
 /// A server, and a folder for scratch copies.
@@ -87,6 +90,16 @@ impl Place {
         let inspected = scratch.inspect(&self.cx, depth).await;
         scratch.close(&self.cx).await?;
         inspected
+    }
+
+    /// As a user without us would do it, into a new database.
+    pub(super) fn restore_by_hand(&self, dump: &[u8], name: &str) {
+        self.server.sql("postgres", &format!("CREATE DATABASE {name} TEMPLATE template0"));
+        let mut psql = self.server.command("psql", name);
+        psql.args(["-X", "-q", "-v", "ON_ERROR_STOP=1"]).stdin(Stdio::piped()).stdout(Stdio::null());
+        let mut psql = psql.spawn().unwrap();
+        psql.stdin.take().unwrap().write_all(dump).unwrap();
+        assert!(psql.wait().unwrap().success());
     }
 
     /// What is left in the folder for scratch copies.

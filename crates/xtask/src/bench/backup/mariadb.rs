@@ -1,6 +1,8 @@
 //! A MariaDB server for measuring, its data, and the rows that use it.
 
-use super::rows::{Against, Row, ours, remove};
+use super::measure::size;
+use super::rows::{Against, Row, SizeBytes, ours, remove};
+use super::sink::Sink;
 use crate::error::Error;
 use crate::workspace::Workspace;
 use std::path::{Path, PathBuf};
@@ -111,9 +113,14 @@ impl Drop for MariaDb {
 }
 
 /// Its rows, in the order of the table.
-pub(super) fn rows<'a>(workspace: &'a Workspace, server: &'a MariaDb, folder: &'a Path) -> Vec<Row<'a>> {
+pub(super) fn rows<'a>(
+    workspace: &'a Workspace,
+    server: &'a MariaDb,
+    sink: &'a Sink,
+    folder: &'a Path,
+) -> Vec<Row<'a>> {
     let out = folder.join("out");
-    let by_hand = |name, tail: &'static str, written: Option<PathBuf>| Row {
+    let by_hand = |name, tail: &'static str, written: Option<SizeBytes<'a>>| Row {
         name,
         ours: false,
         against: Against::MariaDbDump,
@@ -135,18 +142,26 @@ pub(super) fn rows<'a>(workspace: &'a Workspace, server: &'a MariaDb, folder: &'
         }),
         after: Box::new(|| Ok(())),
     };
-    let store = folder.join("store");
     let url = server.url();
     vec![
         by_hand(DUMP, "> /dev/null", None),
-        by_hand(GZIP, "| gzip > \"$OUT\"", Some(out.clone())),
+        by_hand(
+            GZIP,
+            "| gzip > \"$OUT\"",
+            Some(Box::new({
+                let out = out.clone();
+                move || size(&out)
+            })),
+        ),
         Row {
             name: "`db-backup --proof stream` (MariaDB)",
             ours: true,
             against: Against::MariaDbDump,
-            command: Box::new(move || ours(workspace, &url, folder, "db-backup", &["--proof", "stream"])),
-            written: Some(store.clone()),
-            before: Box::new(move || remove(&store)),
+            command: Box::new(move || {
+                ours(workspace, (&url, sink, folder), "db-backup", &["--proof", "stream"])
+            }),
+            written: Some(Box::new(|| sink.size_bytes())),
+            before: Box::new(|| sink.empty()),
             after: Box::new(|| Ok(())),
         },
     ]

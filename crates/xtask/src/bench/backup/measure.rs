@@ -53,7 +53,7 @@ pub(super) fn run(row: &Row<'_>) -> Result<Sample, Error> {
     if !status.success() {
         return Err(Error::Failed { command: shown, status });
     }
-    let bytes = row.written.as_deref().map_or(0, size);
+    let bytes = row.written.as_ref().map_or(0, |size_bytes| size_bytes());
     (row.after)()?;
     Ok(Sample { seconds, bytes, peak_kib })
 }
@@ -66,7 +66,7 @@ fn resident_kib(child: &Child) -> u64 {
 }
 
 /// Bytes in a file, or in all files below a folder.
-fn size(path: &Path) -> u64 {
+pub(super) fn size(path: &Path) -> u64 {
     let Ok(meta) = std::fs::metadata(path) else { return 0 };
     if !meta.is_dir() {
         return meta.len();

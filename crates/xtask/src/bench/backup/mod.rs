@@ -5,6 +5,7 @@ mod measure;
 mod report;
 mod rows;
 mod server;
+mod sink;
 
 use crate::error::Error;
 use crate::workspace::Workspace;
@@ -12,6 +13,7 @@ use mariadb::MariaDb;
 use measure::{Measured, Sample};
 use rows::Row;
 use server::Server;
+use sink::Sink;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -46,8 +48,10 @@ pub(super) fn run(workspace: &Workspace, args: &Args) -> Result<bool, Error> {
     let mariadb = MariaDb::start(workspace, &args.folder)?;
     println!("seeding {} articles", args.articles);
     mariadb.seed(args.articles)?;
-    let mut rows = rows::all(workspace, &server, &args.folder);
-    rows.extend(mariadb::rows(workspace, &mariadb, &args.folder));
+    let sink = Sink::start()?;
+    sink::install_client(workspace, &args.folder)?;
+    let mut rows = rows::all(workspace, &server, &sink, &args.folder);
+    rows.extend(mariadb::rows(workspace, &mariadb, &sink, &args.folder));
     let mut samples: BTreeMap<&'static str, Vec<Sample>> = BTreeMap::new();
     // Once for nothing: afterwards everybody finds the tables in memory.
     for row in rows.iter().filter(|row| [rows::R, mariadb::DUMP].contains(&row.name)) {

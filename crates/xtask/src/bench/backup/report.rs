@@ -40,8 +40,9 @@ pub(super) fn table(measured: &[(&Row<'_>, Measured)], args: &Args, machine: &Ma
     let _ = writeln!(
         text,
         "`cargo xtask bench backup --runs {} --accounts {} --articles {}`: medians of {} runs, all rows in turn, on {} cores ({}), \
-         server and programs on one machine, {}. Everybody writes to a folder on the same disk; the programs of \
-         this repository also digest, inflate and compare every member, and sync what they stored.\n",
+         server and programs on one machine, {}. The programs of this repository and \
+         `aws s3 cp` write to an S3 server in the process that measures, which keeps what it gets in memory and checks nothing; \
+         the others to the disk. Those of this repository also digest, inflate and compare every member, and count rows.\n",
         args.runs, args.accounts, args.articles, args.runs, machine.cores, machine.model, machine.server
     );
     text.push_str("| | wall, s | fastest – slowest | ratio | size, MB | of gzip -6 | peak memory, MiB |\n");

@@ -1,13 +1,16 @@
 //! What is compared with what.
 
+use super::measure::size;
 use super::server::Server;
+use super::sink::{BUCKET, Sink};
 use crate::error::Error;
 use crate::workspace::Workspace;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 type Make<'a> = Box<dyn Fn() -> Command + 'a>;
 type Act<'a> = Box<dyn Fn() -> Result<(), Error> + 'a>;
+pub(super) type SizeBytes<'a> = Box<dyn Fn() -> u64 + 'a>;
 
 /// To what a row's time and size are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +31,7 @@ pub(super) struct Row<'a> {
     pub(super) against: Against,
     pub(super) command: Make<'a>,
     /// What it writes.
-    pub(super) written: Option<PathBuf>,
+    pub(super) written: Option<SizeBytes<'a>>,
     pub(super) before: Act<'a>,
     pub(super) after: Act<'a>,
 }
@@ -41,7 +44,12 @@ pub(super) const GZIP: &str = "`pg_dump \\| gzip > file`";
 pub(super) const GUNZIP: &str = "`gunzip \\| psql`";
 
 /// All of them, in the order of the table.
-pub(super) fn all<'a>(workspace: &'a Workspace, server: &'a Server, folder: &'a Path) -> Vec<Row<'a>> {
+pub(super) fn all<'a>(
+    workspace: &'a Workspace,
+    server: &'a Server,
+    sink: &'a Sink,
+    folder: &'a Path,
+) -> Vec<Row<'a>> {
     let out = folder.join("out");
     let pipeline = |name, text: &'static str| Row {
         name,
@@ -51,7 +59,10 @@ pub(super) fn all<'a>(workspace: &'a Workspace, server: &'a Server, folder: &'a 
             let out = out.clone();
             move || shell(server, "bench", text, &out)
         }),
-        written: Some(out.clone()),
+        written: Some(Box::new({
+            let out = out.clone();
+            move || size(&out)
+        })),
         before: Box::new({
             let out = out.clone();
             move || remove(&out)
@@ -63,13 +74,40 @@ pub(super) fn all<'a>(workspace: &'a Workspace, server: &'a Server, folder: &'a 
         pipeline(GZIP, "pg_dump | gzip > \"$OUT\""),
         pipeline("`pg_dump \\| pigz -1 > file`", "pg_dump | pigz -1 > \"$OUT\""),
         pipeline("`pg_dump -Fd -j2 -Z1`", "pg_dump -Fd -j2 -Z1 -f \"$OUT\""),
+        Row {
+            written: Some(Box::new(|| sink.size_bytes())),
+            command: Box::new(move || {
+                let text = "pg_dump | gzip | aws s3 cp --only-show-errors - \"$TARGET\"";
+                let mut command = shell(server, "bench", text, folder);
+                let path = std::env::var("PATH").unwrap_or_default();
+                let programs = format!("{}:{}", server.programs.display(), folder.join("venv/bin").display());
+                command.envs(sink.env()).env("TARGET", format!("s3://{BUCKET}/backup.sql.gz"));
+                command.env("PATH", format!("{programs}:{path}"));
+                command
+            }),
+            before: Box::new(|| sink.empty()),
+            ..pipeline("`pg_dump \\| gzip \\| aws s3 cp -`", "")
+        },
     ];
-    for (name, level) in [("`db-backup --proof stream`", "stream"), ("`db-backup --proof schema`", "schema")]
-    {
-        rows.push(backup(workspace, server, folder, name, level));
-    }
+    let backup = |name, level| backup(workspace, server, sink, folder, name, level);
+    rows.push(backup("`db-backup --proof stream`", "stream"));
+    rows.push(Row {
+        command: Box::new(move || {
+            let mut command =
+                ours(workspace, (&server.url(), sink, folder), "db-backup", &["--proof", "stream"]);
+            command.current_dir(folder.join("several")).env_remove("DEPLOY_KIT_DATABASE_URL");
+            command.env("MAIN_URL", server.url());
+            command
+        }),
+        before: Box::new(move || {
+            sink.empty()?;
+            several(folder).map_err(|source| Error::Spawn { program: "db-backup".to_owned(), source })
+        }),
+        ..backup("`db-backup --proof stream`, `dump_jobs = 2`", "stream")
+    });
+    rows.push(backup("`db-backup --proof schema`", "schema"));
     rows.push(restore_by_hand(server, folder));
-    rows.push(restore(workspace, server, folder));
+    rows.push(restore(workspace, server, sink, folder));
     rows
 }
 
@@ -89,16 +127,22 @@ fn shell(server: &Server, database: &str, text: &str, out: &Path) -> Command {
 }
 
 /// A program of ours, on its own: without a deployment and without configuration.
-pub(super) fn ours(workspace: &Workspace, url: &str, folder: &Path, program: &str, args: &[&str]) -> Command {
+pub(super) fn ours(
+    workspace: &Workspace,
+    (url, sink, folder): (&str, &Sink, &Path),
+    program: &str,
+    args: &[&str],
+) -> Command {
     let mut command = Command::new(workspace.root.join("target/release").join(program));
     command
         .args(args)
-        .args(["--store", &format!("file:{}", folder.join("store").display())])
+        .args(["--store", &format!("s3://{BUCKET}")])
         .args(["--artifacts", &folder.join("artifacts").display().to_string()])
         .current_dir(folder)
         .env_clear()
         .env("PATH", std::env::var("PATH").unwrap_or_default())
         .env("HOME", folder)
+        .envs(sink.env())
         .env("DEPLOY_KIT_DATABASE_URL", url)
         .stderr(std::process::Stdio::null());
     command
@@ -107,20 +151,30 @@ pub(super) fn ours(workspace: &Workspace, url: &str, folder: &Path, program: &st
 fn backup<'a>(
     workspace: &'a Workspace,
     server: &'a Server,
+    sink: &'a Sink,
     folder: &'a Path,
     name: &'static str,
     level: &'static str,
 ) -> Row<'a> {
-    let store = folder.join("store");
     Row {
         name,
         ours: true,
         against: Against::Dump,
-        command: Box::new(move || ours(workspace, &server.url(), folder, "db-backup", &["--proof", level])),
-        written: Some(store.clone()),
-        before: Box::new(move || remove(&store)),
+        command: Box::new(move || {
+            ours(workspace, (&server.url(), sink, folder), "db-backup", &["--proof", level])
+        }),
+        written: Some(Box::new(|| sink.size_bytes())),
+        before: Box::new(|| sink.empty()),
         after: Box::new(|| Ok(())),
     }
+}
+
+/// A configuration with which several connections copy the rows.
+fn several(folder: &Path) -> std::io::Result<()> {
+    let config =
+        "app = \"bench\"\n[[databases]]\nname = \"main\"\nurl = { env = \"MAIN_URL\" }\ndump_jobs = 2\n";
+    std::fs::create_dir_all(folder.join("several"))?;
+    std::fs::write(folder.join("several/deploy.toml"), config)
 }
 
 fn restore_by_hand<'a>(server: &'a Server, folder: &'a Path) -> Row<'a> {
@@ -154,13 +208,13 @@ fn restore_by_hand<'a>(server: &'a Server, folder: &'a Path) -> Row<'a> {
 }
 
 /// Restores what the last row before it backed up, beside the source, and compares it.
-fn restore<'a>(workspace: &'a Workspace, server: &'a Server, folder: &'a Path) -> Row<'a> {
+fn restore<'a>(workspace: &'a Workspace, server: &'a Server, sink: &'a Sink, folder: &'a Path) -> Row<'a> {
     let args = ["--deployment", "latest", "--confirm", "main", "--no-swap"];
     Row {
         name: "`db-restore --no-swap`",
         ours: true,
         against: Against::Restore,
-        command: Box::new(move || ours(workspace, &server.url(), folder, "db-restore", &args)),
+        command: Box::new(move || ours(workspace, (&server.url(), sink, folder), "db-restore", &args)),
         written: None,
         before: Box::new(|| Ok(())),
         after: Box::new(move || {

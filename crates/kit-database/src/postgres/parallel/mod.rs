@@ -1,0 +1,192 @@
+//! Several connections copy one snapshot: `pg_dump` makes everything but the rows of the large plain tables, which
+//! connections of ours copy piece by piece, by ranges of their pages. What comes out is one plain dump.
+//!
+//! Its order: what has to be there before the rows (`--section=pre-data`), the pieces as they come, the other rows,
+//! and what comes after them (`--section=data --section=post-data`). Several `COPY` of one table restore like one.
+//!
+//! Sources: pg_dump(1) on `--snapshot` and `--section`; the same pages by ranges of `ctid`: pgcopydb,
+//! docs/concurrency.rst. TID range scans are there since PostgreSQL 14.
+
+mod copy;
+mod merge;
+mod plan;
+
+use super::PostgresDatabase;
+use super::clients::Clients;
+use super::connect::{self, Doing, Session};
+use super::ident::Qualified;
+use super::inspect::Names;
+use super::reader::PgDump;
+use crate::DatabaseError;
+use crate::pieces::Pieces;
+use kit_core::Context;
+use plan::Large;
+pub(super) use plan::Sizes;
+use sqlx::postgres::PgConnection;
+use std::num::NonZeroU8;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, ready};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio_util::task::AbortOnDropHandle;
+
+/// The first version that finds a range of pages without reading the others.
+const OLDEST_MAJOR: u32 = 14;
+/// Pieces that may wait for whoever reads.
+const AHEAD: usize = 4;
+
+/// The tables that are to be copied in pieces.
+pub(super) struct Plan {
+    jobs: NonZeroU8,
+    sizes: Sizes,
+    tables: Vec<Large>,
+}
+
+/// Why one `pg_dump` does it alone, although several connections were asked for.
+pub(super) enum Decision {
+    Several(Plan),
+    Alone(String),
+}
+
+/// Chooses and locks the tables, in the transaction of the snapshot. Without the lock, somebody could truncate
+/// one or write it anew before its pieces are copied.
+pub(super) async fn decide(
+    connection: &mut PgConnection,
+    names: &Names,
+    (major, jobs, sizes): (u32, NonZeroU8, Sizes),
+) -> Result<Decision, sqlx::Error> {
+    if major < OLDEST_MAJOR {
+        return Ok(Decision::Alone(format!("that needs PostgreSQL {OLDEST_MAJOR}, this is {major}")));
+    }
+    let encoding: String = sqlx::query_scalar("SELECT current_setting('server_encoding')")
+        .persistent(false)
+        .fetch_one(&mut *connection)
+        .await?;
+    if encoding != "UTF8" {
+        return Ok(Decision::Alone(format!("that needs a database in UTF8, this one is in {encoding}")));
+    }
+    let mut tables = large(connection, names, sizes).await?;
+    if tables.is_empty() {
+        let smallest = sizes.smallest_bytes >> 20;
+        return Ok(Decision::Alone(format!("no table has {smallest} MiB")));
+    }
+    for large in &tables {
+        let lock = format!("LOCK TABLE ONLY {} IN ACCESS SHARE MODE", large.table.sql());
+        connect::execute(connection, lock).await?;
+    }
+    // Only now nobody can give them other pages. One that became small is no problem.
+    let locked = self::large(connection, names, sizes).await?;
+    tables.retain_mut(|table| match locked.iter().find(|locked| locked.table == table.table) {
+        Some(now) => {
+            *table = now.clone();
+            true
+        }
+        None => false,
+    });
+    Ok(Decision::Several(Plan { jobs, sizes, tables }))
+}
+
+async fn large(
+    connection: &mut PgConnection,
+    names: &Names,
+    sizes: Sizes,
+) -> Result<Vec<Large>, sqlx::Error> {
+    let rows: Vec<(String, String, i64, i64)> = sqlx::query_as(
+        "SELECT n.nspname::text, c.relname::text, pg_relation_size(c.oid) / current_setting('block_size')::bigint,
+            pg_table_size(c.oid)
+         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_am a ON a.oid = c.relam
+         WHERE c.relkind = 'r' AND a.amname = 'heap' AND pg_table_size(c.oid) >= $1",
+    )
+    .bind(i64::try_from(sizes.smallest_bytes).unwrap_or(i64::MAX))
+    .persistent(false)
+    .fetch_all(connection)
+    .await?;
+    let found = rows.into_iter().filter_map(|(schema, name, pages, size_bytes)| {
+        let table = Qualified { schema, name };
+        let columns = names.tables.get(&table).filter(|columns| !columns.is_empty())?.clone();
+        Some(Large { table, columns, pages: pages.unsigned_abs(), size_bytes: size_bytes.unsigned_abs() })
+    });
+    Ok(found.collect())
+}
+
+/// A dump that several producers make.
+pub(super) struct Parallel {
+    reader: Pieces,
+    task: AbortOnDropHandle<Result<(), DatabaseError>>,
+}
+
+/// Starts all of them in the snapshot. `pg_dump` gives a command with what all of its runs share.
+pub(super) async fn begin(
+    database: &PostgresDatabase,
+    plan: Plan,
+    (clients, snapshot, strip): (&Clients, &str, Option<u32>),
+    cx: &Context,
+    doing: Doing<'_>,
+) -> Result<Parallel, DatabaseError> {
+    let run = |args: Vec<String>| {
+        let running = super::dump::command(database, clients, snapshot).args(args).spawn_reading(cx)?;
+        Ok::<_, DatabaseError>(PgDump::new(running, strip))
+    };
+    let before = run(vec!["--section=pre-data".to_owned()])?;
+    let mut args = vec!["--section=data".to_owned(), "--section=post-data".to_owned()];
+    args.extend(
+        plan.tables.iter().map(|large| format!("--exclude-table-data={}", plan::pattern(&large.table))),
+    );
+    let after = run(args)?;
+    let pieces = Arc::new(std::sync::Mutex::new(plan::pieces(plan.tables, plan.sizes.piece_bytes).into()));
+    let mut copying = Vec::new();
+    for _ in 0..plan.jobs.get() {
+        let mut connection = connect::open(&database.address, Session::Reading, cx, doing).await?;
+        doing.run(cx, copy::join(&mut connection, snapshot)).await?;
+        copying.push((connection, Arc::clone(&pieces)));
+    }
+    let (sender, reader) = Pieces::channel(AHEAD);
+    let display = doing.database.to_owned();
+    let (action, unfinished) = (doing.action, doing.unfinished);
+    let task = tokio::spawn(async move {
+        let doing = Doing { action, database: &display, unfinished };
+        merge::run(merge::Producers { before, copying, after }, sender, doing).await
+    });
+    Ok(Parallel { reader, task: AbortOnDropHandle::new(task) })
+}
+
+impl Parallel {
+    /// Ends all of them.
+    pub(super) async fn stop(self) {
+        let Self { reader, task } = self;
+        drop(reader);
+        task.abort();
+        let _ = task.await;
+    }
+
+    /// After the end: whether every one of them ended well.
+    pub(super) async fn finish(self, cx: &Context, doing: Doing<'_>) -> Result<(), DatabaseError> {
+        let ended = match cx.cancel.unless(self.task).await {
+            None => return Err(doing.cancelled(cx)),
+            Some(Ok(ended)) => ended,
+            Some(Err(error)) => {
+                return Err(doing.said(crate::EngineError { text: error.to_string().into(), code: None }));
+            }
+        };
+        ended?;
+        match self.reader.was_read_whole() {
+            true => Ok(()),
+            false => Err(DatabaseError::Truncated {
+                database: doing.database.to_owned(),
+                problem: "its producers did not come to an end".to_owned(),
+            }),
+        }
+    }
+}
+
+impl AsyncRead for Parallel {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        task: &mut TaskContext<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        // A producer that failed ends the stream; why, `finish` says, without which no end counts.
+        let _ = ready!(Pin::new(&mut self.reader).poll_read(task, buffer));
+        Poll::Ready(Ok(()))
+    }
+}

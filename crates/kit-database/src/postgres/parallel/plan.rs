@@ -1,0 +1,126 @@
+//! Which tables are copied in pieces, and which pieces. Pure.
+
+use super::super::ident::Qualified;
+use std::fmt::Write as _;
+
+/// What is large, and how large a piece of it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) struct Sizes {
+    /// Smaller tables are left to `pg_dump`.
+    pub(in super::super) smallest_bytes: u64,
+    /// About as much of a table is copied by one statement. A restore runs as many.
+    pub(in super::super) piece_bytes: u64,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self { smallest_bytes: 8 << 20, piece_bytes: 4 << 20 }
+    }
+}
+
+/// A plain table on a heap that `pg_dump` would copy row by row.
+#[derive(Clone, Debug)]
+pub(super) struct Large {
+    pub(super) table: Qualified,
+    /// As SQL, without generated ones; never empty.
+    pub(super) columns: String,
+    /// Of its heap alone.
+    pub(super) pages: u64,
+    /// With everything that its rows have elsewhere (TOAST).
+    pub(super) size_bytes: u64,
+}
+
+/// One `COPY … TO STDOUT` of ours, and what stands before and behind its rows in the dump.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Piece {
+    pub(super) sql: String,
+    pub(super) head: String,
+}
+
+/// What stands behind the rows.
+pub(super) const TAIL: &str = "\\.\n\n\n";
+
+/// The pieces of all of them, the largest table first: then the connections end at about the same time.
+pub(super) fn pieces(mut tables: Vec<Large>, piece_bytes: u64) -> Vec<Piece> {
+    tables.sort_by(|one, two| two.size_bytes.cmp(&one.size_bytes).then_with(|| one.table.cmp(&two.table)));
+    tables.iter().flat_map(|large| of_table(large, piece_bytes)).collect()
+}
+
+fn of_table(large: &Large, piece_bytes: u64) -> Vec<Piece> {
+    let count = large.size_bytes.div_ceil(piece_bytes.max(1)).clamp(1, large.pages.max(1));
+    let step = large.pages.div_ceil(count).max(1);
+    let mut pieces = Vec::new();
+    let mut from = 0;
+    loop {
+        let to = from + step;
+        // Pages that came since hold nothing that the snapshot sees, but the last piece need not rely on that.
+        let is_last = to >= large.pages;
+        let mut sql = format!("COPY (SELECT {} FROM ONLY {}", large.columns, large.table.sql());
+        let _ = write!(sql, " WHERE ctid >= '({from},0)'");
+        if !is_last {
+            let _ = write!(sql, " AND ctid < '({to},0)'");
+        }
+        sql.push_str(") TO STDOUT");
+        pieces.push(Piece { sql, head: head(large) });
+        if is_last {
+            return pieces;
+        }
+        from = to;
+    }
+}
+
+/// As `pg_dump` begins the rows of a table.
+fn head(large: &Large) -> String {
+    let one_line = |text: &str| text.replace(['\n', '\r'], " ");
+    let Qualified { schema, name } = &large.table;
+    format!(
+        "--\n-- Data for Name: {}; Type: TABLE DATA; Schema: {}; Owner: -\n--\n\nCOPY {} ({}) FROM stdin;\n",
+        one_line(name),
+        one_line(schema),
+        large.table.sql(),
+        large.columns
+    )
+}
+
+/// A table as a pattern of `pg_dump --exclude-table-data`: inside of quotes every letter stands for itself.
+pub(super) fn pattern(table: &Qualified) -> String {
+    table.sql()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn large(pages: u64, size_bytes: u64) -> Large {
+        let table = Qualified { schema: "public".to_owned(), name: "a\nb".to_owned() };
+        Large { table, columns: "id, \"b c\"".to_owned(), pages, size_bytes }
+    }
+
+    #[test]
+    fn every_page_is_in_exactly_one_piece() {
+        for (pages, size_bytes) in
+            [(1, 1), (3, 100 << 20), (1024, 8 << 20), (1000, 9 << 20), (0, 0), (7, 9 << 20)]
+        {
+            let pieces = of_table(&large(pages, size_bytes), 4 << 20);
+            let mut next = 0;
+            for (index, piece) in pieces.iter().enumerate() {
+                assert!(piece.sql.contains(&format!("ctid >= '({next},0)'")), "{}", piece.sql);
+                match piece.sql.split_once(" AND ctid < '(") {
+                    Some((_, rest)) => next = rest.split_once(',').unwrap().0.parse().unwrap(),
+                    None => assert_eq!(index + 1, pieces.len(), "only the last one is open"),
+                }
+            }
+            assert!(next < pages.max(1), "no piece is empty by construction: {next} of {pages}");
+            assert!(pieces.len() as u64 <= (size_bytes / (4 << 20) + 1).max(1));
+        }
+    }
+
+    #[test]
+    fn the_head_is_what_pg_dump_writes_and_its_comment_stays_on_its_line() {
+        let head = &of_table(&large(1, 1), 1)[0].head;
+        assert!(head.starts_with(
+            "--\n-- Data for Name: a b; Type: TABLE DATA; Schema: public; Owner: -\n--\n\nCOPY "
+        ));
+        assert!(head.ends_with("COPY \"public\".\"a\nb\" (id, \"b c\") FROM stdin;\n"));
+    }
+}

@@ -1,0 +1,145 @@
+//! The bytes of a dump: from one `pg_dump`, or put together from several producers, and read along.
+
+use super::connect::Doing;
+use super::header;
+use super::parallel::Parallel;
+use super::scan::Scanner;
+use crate::schema_file::SchemaFile;
+use crate::{DatabaseError, EngineError};
+use kit_core::Context;
+use kit_exec::{ExecError, Running};
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Poll, ready};
+use tokio::io::{AsyncRead, ReadBuf};
+
+/// The dump, scanned as it is handed out.
+pub(super) struct DumpReader {
+    pub(super) source: Source,
+    pub(super) scanner: Scanner<SchemaFile>,
+    /// True once the end was seen.
+    pub(super) ended: bool,
+}
+
+/// Who makes the bytes.
+pub(super) enum Source {
+    One(PgDump),
+    Several(Parallel),
+}
+
+impl Source {
+    /// Ends whoever still produces.
+    pub(super) async fn stop(self) {
+        match self {
+            Self::One(dump) => dump.running.stop().await,
+            Self::Several(parallel) => parallel.stop().await,
+        }
+    }
+
+    /// After the end: whether every producer ended well.
+    pub(super) async fn finish(self, cx: &Context, doing: Doing<'_>) -> Result<(), DatabaseError> {
+        match self {
+            Self::One(dump) => dump.finish(doing).await,
+            Self::Several(parallel) => parallel.finish(cx, doing).await,
+        }
+    }
+}
+
+impl DumpReader {
+    pub(super) const fn new(source: Source, scanner: Scanner<SchemaFile>) -> Self {
+        Self { source, scanner, ended: false }
+    }
+}
+
+impl AsyncRead for DumpReader {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        task: &mut TaskContext<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let (before, room) = (buffer.filled().len(), buffer.remaining());
+        ready!(match &mut self.source {
+            Source::One(dump) => Pin::new(dump).poll_read(task, buffer),
+            Source::Several(parallel) => Pin::new(parallel).poll_read(task, buffer),
+        })?;
+        let read = buffer.filled().get(before..).unwrap_or_default();
+        self.ended = read.is_empty() && room > 0;
+        self.scanner.take(read);
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A `pg_dump` that runs, its header fitted to the server.
+pub(super) struct PgDump {
+    running: Running,
+    /// The header, while it is collected and while it is handed out.
+    header: Header,
+}
+
+enum Header {
+    /// Has to be fitted to a server of this major version.
+    Collect(Vec<u8>, u32),
+    HandOut(Vec<u8>, usize),
+    Done,
+}
+
+impl PgDump {
+    /// `strip`: the major version of a server that may not know every setting of the header.
+    pub(super) const fn new(running: Running, strip: Option<u32>) -> Self {
+        let header = match strip {
+            Some(major) => Header::Collect(Vec::new(), major),
+            None => Header::Done,
+        };
+        Self { running, header }
+    }
+
+    /// After the end: whether it ended well.
+    pub(super) async fn finish(self, doing: Doing<'_>) -> Result<(), DatabaseError> {
+        match self.running.finish().await {
+            Ok(_) => Ok(()),
+            Err(error @ ExecError::Cancelled { .. }) => Err(error.into()),
+            Err(error) => Err(doing.said(EngineError::from(&error))),
+        }
+    }
+}
+
+impl AsyncRead for PgDump {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        task: &mut TaskContext<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        loop {
+            match std::mem::replace(&mut self.header, Header::Done) {
+                Header::Collect(mut bytes, major) => {
+                    let mut piece = [0_u8; header::HEADER_BYTES];
+                    let mut more = ReadBuf::new(&mut piece);
+                    match Pin::new(&mut self.running).poll_read(task, &mut more) {
+                        Poll::Ready(read) => read?,
+                        Poll::Pending => {
+                            self.header = Header::Collect(bytes, major);
+                            return Poll::Pending;
+                        }
+                    }
+                    bytes.extend_from_slice(more.filled());
+                    let whole = more.filled().is_empty() || bytes.len() >= header::HEADER_BYTES;
+                    self.header = match whole {
+                        true => Header::HandOut(header::fit(bytes, major), 0),
+                        false => Header::Collect(bytes, major),
+                    };
+                }
+                Header::HandOut(bytes, at) => {
+                    let left = bytes.get(at..).unwrap_or_default();
+                    let fits = left.get(..left.len().min(buffer.remaining())).unwrap_or_default();
+                    if fits.is_empty() && buffer.remaining() > 0 {
+                        continue;
+                    }
+                    let count = fits.len();
+                    buffer.put_slice(fits);
+                    self.header = Header::HandOut(bytes, at + count);
+                    return Poll::Ready(Ok(()));
+                }
+                Header::Done => return Pin::new(&mut self.running).poll_read(task, buffer),
+            }
+        }
+    }
+}

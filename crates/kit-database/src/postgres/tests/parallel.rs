@@ -1,0 +1,111 @@
+//! Dumps that several connections make together.
+
+use super::super::PostgresDatabase;
+use super::super::parallel::Sizes;
+use super::content::AWKWARD;
+use super::{Place, needs};
+use crate::{Database as _, DatabaseError, Depth, OpenOptions, compare};
+use std::num::NonZeroU8;
+use tokio::io::AsyncReadExt as _;
+
+/// Every table is large, and a piece is two pages.
+fn in_small_pieces(place: &Place, jobs: u8) -> PostgresDatabase {
+    let options = OpenOptions { dump_jobs: NonZeroU8::new(jobs), ..OpenOptions::default() };
+    let dump_sizes = Sizes { smallest_bytes: 1, piece_bytes: 16 * 1024 };
+    PostgresDatabase { dump_sizes, ..place.database_with("shop", options) }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_awkward_schema_comes_back_equal_by_us_and_by_plain_psql() {
+    let place = Place::with(&AWKWARD.replace('→', "\t"));
+    let more = "INSERT INTO measured SELECT '2024-02-01'::timestamptz + i * interval '1 minute', i FROM generate_series(1, 20000) AS i;
+        INSERT INTO orders (customer, note) SELECT 1, repeat(md5(i::text), 400) FROM generate_series(1, 400) AS i;
+        DELETE FROM measured WHERE v > 15000";
+    place.server.sql("shop", more);
+    let (dump, report) = place.try_dump(&in_small_pieces(&place, 3)).await.unwrap();
+    let live = place.database("shop").inspect(&place.cx, Depth::Content).await.unwrap();
+    assert_eq!(compare(&live, &report.inspection), [], "what was read along is what the server says");
+    let text = String::from_utf8_lossy(&dump);
+    let blocks = |table: &str| text.matches(&format!("\nCOPY {table} (")).count();
+    assert!(blocks("\"public\".\"measured_new_0\"") > 10, "{}", blocks("\"public\".\"measured_new_0\""));
+    assert!(blocks("\"public\".\"orders\"") > 1, "what lies in TOAST counts as size");
+    assert_eq!(
+        blocks("public.orders") + blocks("public.secrets"),
+        0,
+        "pg_dump copies none of them once more"
+    );
+
+    let restored = place.restored(&dump, needs(&report), Depth::Content).await.unwrap();
+    assert_eq!(compare(&live, &restored), []);
+    place.restore_by_hand(&dump, "plain");
+    let plain = place.database("plain").inspect(&place.cx, Depth::Content).await.unwrap();
+    assert_eq!(compare(&live, &plain), []);
+    assert_eq!(place.server.sql("plain", "SELECT nextval('orders_id_seq')"), "701");
+    drop(report);
+    assert_eq!(place.left(), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_connections_see_one_snapshot() {
+    let place = Place::with(
+        "CREATE TABLE a (n integer, pad text); CREATE TABLE b (n integer, pad text);
+         INSERT INTO a SELECT i, repeat('x', 500) FROM generate_series(1, 2000) AS i;
+         INSERT INTO b SELECT * FROM a",
+    );
+    let database = in_small_pieces(&place, 2);
+    let mut dump = database.begin_dump(&place.cx, place.folder.path()).await.unwrap();
+    // Between the snapshot and the first byte that is read.
+    place
+        .server
+        .sql("shop", "BEGIN; DELETE FROM a WHERE n % 2 = 0; INSERT INTO b SELECT n, pad FROM b; COMMIT");
+    let mut bytes = Vec::new();
+    dump.reader().read_to_end(&mut bytes).await.unwrap();
+    let report = dump.finish(&place.cx).await.unwrap();
+    assert_eq!(
+        report.inspection.table_rows().iter().map(|table| table.rows).collect::<Vec<_>>(),
+        [2000, 2000]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_dies_is_an_error_that_says_so() {
+    let place = Place::with(
+        "CREATE TABLE a (n integer, pad text);
+         INSERT INTO a SELECT i, repeat('x', 500) FROM generate_series(1, 60000) AS i",
+    );
+    let database = in_small_pieces(&place, 2);
+    let mut dump = database.begin_dump(&place.cx, place.folder.path()).await.unwrap();
+    let mut some = vec![0; 100_000];
+    dump.reader().read_exact(&mut some).await.unwrap();
+    let kill =
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE query LIKE 'COPY (SELECT%'";
+    assert_ne!(place.server.sql("postgres", kill), "0");
+    let mut rest = Vec::new();
+    dump.reader().read_to_end(&mut rest).await.unwrap();
+    let error = dump.finish(&place.cx).await.unwrap_err();
+    assert!(matches!(&error, DatabaseError::Dump { .. }), "{error:?}");
+    // What came is not whole, and its end does not look like one.
+    assert!(!rest.ends_with(b"-- PostgreSQL database dump complete\n--\n\n"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_stops_reading_leaves_no_connection_behind() {
+    let place = Place::with(
+        "CREATE TABLE a (n integer, pad text);
+         INSERT INTO a SELECT i, repeat('x', 500) FROM generate_series(1, 60000) AS i",
+    );
+    let database = in_small_pieces(&place, 2);
+    let mut dump = database.begin_dump(&place.cx, place.folder.path()).await.unwrap();
+    let mut some = vec![0; 100_000];
+    dump.reader().read_exact(&mut some).await.unwrap();
+    let error = dump.finish(&place.cx).await.unwrap_err();
+    assert!(matches!(&error, DatabaseError::Truncated { .. }), "{error:?}");
+    // The server sees it as soon as it writes.
+    let ours = "FROM pg_stat_activity WHERE application_name IN ('deploy-kit', 'pg_dump')";
+    let wait = format!(
+        "DO $$ BEGIN FOR i IN 1..400 LOOP PERFORM pg_stat_clear_snapshot(); EXIT WHEN NOT EXISTS (SELECT {ours});
+            PERFORM pg_sleep(0.025); END LOOP; END $$"
+    );
+    place.server.sql("postgres", &wait);
+    assert_eq!(place.server.sql("postgres", &format!("SELECT count(*) {ours}")), "0");
+}
