@@ -132,5 +132,5 @@ fn options(database: &kit_contract::config::Database, cx: &ToolContext) -> Resul
         (None, ScratchKind::Beside) => ScratchPlace::Beside,
     };
     let tools = database.tools.as_ref().map(|folder| cx.resolve(folder));
-    Ok(OpenOptions { scratch, tools, dump_jobs: database.dump_jobs.filter(|jobs| jobs.get() > 1) })
+    Ok(OpenOptions { scratch, tools, ..OpenOptions::of(database) })
 }

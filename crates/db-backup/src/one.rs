@@ -4,12 +4,13 @@ use crate::args::Target;
 use crate::ladder::Rules;
 use crate::place::{Place, Slot};
 use crate::proof::broken_promises;
-use crate::prove::{Attempt, Disproved};
+use crate::prove::{Attempt, Disproved, Proved};
 use crate::read_back::{NotRestored, read_back, same_bytes};
 use crate::upload::upload;
-use kit_contract::body::{BackupDetails, DatabaseBackup, Proof};
+use kit_contract::body::{AssertionResult, BackupDetails, DatabaseBackup, Proof};
 use kit_contract::{Name, Reason};
 use kit_core::{Context, StepError};
+use kit_database::assertions::{self, Unmet};
 use kit_database::gunzip::Read;
 use kit_database::{Database, DatabaseError, Depth};
 use std::path::Path;
@@ -65,14 +66,19 @@ async fn make(
         Err(Disproved::Worthless(found)) => {
             return Err(mismatch(target, &found).hint(place.discard(slot).await));
         }
+        Err(Disproved::Refuted(text)) => {
+            return Err(refuted(target, &text).hint(place.discard(slot).await));
+        }
         Err(Disproved::Unknown(error)) => return Err(unproved(error)),
     };
     rules.check(proved.level, proved.limit.as_deref()).map_err(unproved)?;
+    let assertions = asked(target, &proved);
     let previous = place.previous_size(slot, &target.name).await;
     let details = BackupDetails {
         content: report.inspection.content_digests(),
         object_version: Some(uploaded.version.as_str().to_owned()),
         proof_limit: proved.limit,
+        assertions,
         percent_of_previous: previous.map(|bytes| stored.size_bytes.saturating_mul(100) / bytes.max(1)),
         dump_ms: Some(copied_ms.saturating_sub(began_ms)),
         proof_ms: Some(cx.clock.elapsed_ms().saturating_sub(copied_ms)),
@@ -105,6 +111,15 @@ async fn make(
     Ok(backup)
 }
 
+/// What came of the user's assertions; that nobody asked them is said, too.
+fn asked(target: &Target, proved: &Proved) -> Vec<AssertionResult> {
+    if !proved.assertions.is_empty() {
+        return proved.assertions.clone();
+    }
+    let why = format!("they are asked of a full restore alone, and the proof is {}", proved.level);
+    assertions::not_asked(&target.options.assertions, &why)
+}
+
 async fn adopt(
     cx: &Context,
     place: &Place,
@@ -127,9 +142,9 @@ async fn adopt(
             .hint("nothing but db-backup may write there; find out who did"));
     }
     let tried = prove_again(cx, place, slot, (&target.name, database), &promised, (rules, scratch)).await;
-    let found = match tried {
-        Ok(found) => found,
-        Err(NotRestored::Worthless(text)) => vec![text],
+    let (found, asked) = match tried {
+        Ok(tried) => tried,
+        Err(NotRestored::Worthless(text)) => (vec![text], None),
         Err(NotRestored::Unavailable(what)) => return Err(DatabaseError::Unavailable { what }.into()),
         Err(NotRestored::Unknown(error)) => return Err(error),
     };
@@ -141,16 +156,24 @@ async fn adopt(
             promised.verified_at
         )));
     }
+    match asked.as_deref().and_then(assertions::unmet) {
+        None => {}
+        Some(Unmet::Failed(text)) => return Err(refuted(target, &text)),
+        Some(Unmet::Unavailable(what)) => return Err(DatabaseError::Unavailable { what }.into()),
+    }
+    let mut details = promised.details;
+    details.assertions = asked.unwrap_or(details.assertions);
     Ok(DatabaseBackup {
         location: place.location(&slot.key),
         verified_at: cx.clock.now(),
         adopted: true,
+        details,
         ..promised
     })
 }
 
 /// Looks whether a finished backup is still what it was. What was restored once needs no second restore as
-/// long as the bytes are the same, but one that is quickly restored is.
+/// long as the bytes are the same, but one that is quickly restored is, and is asked the user's assertions again.
 async fn prove_again(
     cx: &Context,
     place: &Place,
@@ -158,14 +181,14 @@ async fn prove_again(
     (name, database): (&Name, &dyn Database),
     promised: &DatabaseBackup,
     (rules, scratch): (&Rules, &Path),
-) -> Result<Vec<String>, NotRestored> {
+) -> Result<(Vec<String>, Option<Vec<AssertionResult>>), NotRestored> {
     let again =
         promised.proof == Proof::Full && rules.plan(promised.uncompressed_bytes, true).level == Proof::Full;
     if again {
         let needs = promised.details.needs.as_ref();
         // The rows are those of the digest, which was compared with the content when the backup was made.
         let restored = read_back(cx, place, slot, (name, database), (needs, scratch, Depth::Rows)).await?;
-        return Ok(broken_promises(promised, &restored));
+        return Ok((broken_promises(promised, &restored), Some(restored.assertions)));
     }
     let stored = Read {
         sha256: promised.sha256.clone(),
@@ -173,7 +196,12 @@ async fn prove_again(
         uncompressed_sha256: promised.uncompressed_sha256.clone(),
         uncompressed_bytes: promised.uncompressed_bytes,
     };
-    same_bytes(cx, place, slot, name, &stored).await.map(|()| Vec::new())
+    same_bytes(cx, place, slot, name, &stored).await.map(|()| (Vec::new(), None))
+}
+
+fn refuted(target: &Target, text: &str) -> StepError {
+    let message = format!("the backup of {} came back as it was dumped; {text}", target.name);
+    StepError::new(Reason::AssertionFailed, message)
 }
 
 fn mismatch(target: &Target, found: &[String]) -> StepError {

@@ -102,7 +102,7 @@ mod tests {
     }
 
     fn restored() -> Restored {
-        Restored { read: read(), inspection: inspection() }
+        Restored { read: read(), inspection: inspection(), assertions: Vec::new() }
     }
 
     fn promised() -> DatabaseBackup {

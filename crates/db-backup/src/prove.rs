@@ -5,8 +5,9 @@ use crate::place::{Place, Slot};
 use crate::proof::differences;
 use crate::read_back::{NotRestored, read_back, same_bytes};
 use kit_contract::Name;
-use kit_contract::body::Proof;
+use kit_contract::body::{AssertionResult, Proof};
 use kit_core::{Context, StepError};
+use kit_database::assertions::{Unmet, unmet};
 use kit_database::gunzip::Read;
 use kit_database::{Database, DatabaseError, Depth, DumpReport};
 use std::path::Path;
@@ -27,12 +28,24 @@ pub(crate) struct Proved {
     pub(crate) level: Proof,
     /// Why no further.
     pub(crate) limit: Option<String>,
+    /// What came of the user's assertions; nothing, if all of it was not restored.
+    pub(crate) assertions: Vec<AssertionResult>,
+}
+
+/// What came of restoring all of it.
+enum Tried {
+    /// It is what was dumped; what came of the user's assertions.
+    Restored(Vec<AssertionResult>),
+    /// It could not be tried, and why.
+    Not(String),
 }
 
 /// Why the backup counts for nothing.
 pub(crate) enum Disproved {
     /// It is worthless.
     Worthless(Vec<String>),
+    /// It is what was dumped, and an assertion of the user's does not hold of it.
+    Refuted(String),
     /// Nobody knows.
     Unknown(StepError),
 }
@@ -52,30 +65,37 @@ impl Attempt<'_> {
     pub(crate) async fn prove(&self, cx: &Context, rules: &Rules) -> Result<Proved, Disproved> {
         let plan = rules.plan(self.report.uncompressed_bytes, self.report.schema_script.is_some());
         let mut limit = plan.limit;
+        let mut assertions = Vec::new();
         if plan.level == Proof::Stream {
-            return Ok(Proved { level: Proof::Stream, limit });
+            return Ok(Proved { level: Proof::Stream, limit, assertions });
         }
         if plan.level == Proof::Full {
-            match self.full(cx, rules).await? {
-                None => return Ok(Proved { level: Proof::Full, limit }),
-                Some(why) => {
-                    cx.out.say(&format!("{}: no full proof: {why}", self.name));
-                    limit = Some(why);
+            let why = match self.full(cx, rules).await? {
+                Tried::Restored(asked) => {
+                    assertions = asked;
+                    match unmet(&assertions) {
+                        None => return Ok(Proved { level: Proof::Full, limit, assertions }),
+                        Some(Unmet::Failed(text)) => return Err(Disproved::Refuted(text)),
+                        Some(Unmet::Unavailable(text)) => text,
+                    }
                 }
-            }
+                Tried::Not(why) => why,
+            };
+            cx.out.say(&format!("{}: no full proof: {why}", self.name));
+            limit = Some(why);
         }
         same_bytes(cx, self.place, self.slot, self.name, self.stored).await?;
         if plan.level < Proof::Schema {
-            return Ok(Proved { level: Proof::Remote, limit });
+            return Ok(Proved { level: Proof::Remote, limit, assertions });
         }
         match self.schema(cx).await? {
-            None => Ok(Proved { level: Proof::Schema, limit }),
-            Some(why) => Ok(Proved { level: Proof::Remote, limit: limit.or(Some(why)) }),
+            None => Ok(Proved { level: Proof::Schema, limit, assertions }),
+            Some(why) => Ok(Proved { level: Proof::Remote, limit: limit.or(Some(why)), assertions }),
         }
     }
 
-    /// Restores all of it and compares. `Some`: it could not be tried, and why.
-    async fn full(&self, cx: &Context, rules: &Rules) -> Result<Option<String>, Disproved> {
+    /// Restores all of it and compares.
+    async fn full(&self, cx: &Context, rules: &Rules) -> Result<Tried, Disproved> {
         let needs = self.report.details.needs.as_ref();
         let read = read_back(
             cx,
@@ -89,20 +109,22 @@ impl Attempt<'_> {
             Some(limit) => match cx.clock.timeout(limit, read).await {
                 Ok(restored) => restored,
                 Err(elapsed) => {
-                    return Ok(Some(format!(
-                        "a full restore took longer than {} s",
-                        elapsed.limit.as_secs()
-                    )));
+                    let limit_s = elapsed.limit.as_secs();
+                    return Ok(Tried::Not(format!("a full restore took longer than {limit_s} s")));
                 }
             },
         };
         let restored = match restored {
             Ok(restored) => restored,
-            Err(NotRestored::Unavailable(why)) => return Ok(Some(why)),
+            Err(NotRestored::Unavailable(why)) => return Ok(Tried::Not(why)),
             Err(not) => return Err(not.into()),
         };
         let found = differences(self.stored, &self.report.inspection, &restored);
-        if found.is_empty() { Ok(None) } else { Err(Disproved::Worthless(found)) }
+        if found.is_empty() {
+            Ok(Tried::Restored(restored.assertions))
+        } else {
+            Err(Disproved::Worthless(found))
+        }
     }
 
     /// Restores the schema alone, from what was read along while the backup was written. `Some`: it could not

@@ -1,7 +1,7 @@
 //! The test of a backup: read it back from the store, restore all of it, look at what came.
 
 use crate::place::{Place, Slot};
-use kit_contract::body::RestoreNeeds;
+use kit_contract::body::{AssertionResult, RestoreNeeds};
 use kit_contract::{Name, Reason, Sha256};
 use kit_core::Progress;
 use kit_core::{Context, StepError};
@@ -15,6 +15,8 @@ use tokio::io::AsyncReadExt as _;
 pub(crate) struct Restored {
     pub(crate) read: Read,
     pub(crate) inspection: Inspection,
+    /// What came of the user's assertions.
+    pub(crate) assertions: Vec<AssertionResult>,
 }
 
 /// Why nothing came back.
@@ -44,12 +46,14 @@ pub(crate) async fn read_back(
     let restored = database.restore_scratch(cx, &mut gunzip, needs, scratch).await;
     let restored = restored.map_err(|error| why_not(gunzip.fault(), error))?;
     let inspected = restored.inspect(cx, depth).await;
+    let asked = restored.assertions(cx).await;
     if let Err(error) = restored.close(cx).await {
         cx.out.say(&format!("warning: {}", StepError::from(error).chain()));
     }
     let inspection = inspected.map_err(|error| why_not(None, error))?;
+    let assertions = asked.map_err(|error| why_not(None, error))?;
     match gunzip.read() {
-        Some(read) => Ok(Restored { read, inspection }),
+        Some(read) => Ok(Restored { read, inspection, assertions }),
         None => Err(NotRestored::Unknown(StepError::new(
             Reason::InternalError,
             "the restore ended before the backup did",

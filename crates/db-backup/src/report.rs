@@ -3,6 +3,7 @@
 use crate::proof::reason;
 use kit_contract::body::{Backup, DatabaseBackup, ExternalBackup, Proof};
 use kit_core::size_text as size;
+use kit_database::assertions::{in_a_line, in_a_summary};
 use kit_step::{Outcome, markdown_escape};
 use std::fmt::Write as _;
 
@@ -11,8 +12,9 @@ pub(crate) fn line(backup: &DatabaseBackup) -> String {
     let rows: u64 = backup.tables.iter().map(|table| table.rows).sum();
     let adopted = if backup.adopted { ", made by an earlier run and proved again" } else { "" };
     let limit = backup.details.proof_limit.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+    let asked = in_a_line(&backup.details.assertions).map(|line| format!(", {line}")).unwrap_or_default();
     format!(
-        "{}: {} in {}, {} ({} before compression), proof: {}{limit}{adopted}",
+        "{}: {} in {}, {} ({} before compression), proof: {}{limit}{asked}{adopted}",
         backup.database,
         count(rows, "row"),
         count(backup.tables.len() as u64, "table"),
@@ -90,6 +92,10 @@ pub(crate) fn summary(body: &Backup) -> String {
             markdown_escape(&backup.location)
         );
     }
+    let mut asked = String::new();
+    for backup in &body.databases {
+        asked.push_str(&in_a_summary(backup.database.as_str(), &backup.details.assertions));
+    }
     for backup in &body.external {
         let _ = writeln!(
             text,
@@ -100,6 +106,7 @@ pub(crate) fn summary(body: &Backup) -> String {
             markdown_escape(&backup.location)
         );
     }
+    text.push_str(&asked);
     text
 }
 

@@ -6,6 +6,8 @@
     reason = "a test prepares files, damages them, and kills what it started"
 )]
 
+#[path = "it/assertions.rs"]
+mod assertions;
 #[path = "it/bucket.rs"]
 mod bucket;
 #[path = "it/external.rs"]

@@ -73,7 +73,7 @@ impl Args {
             let url = cx.secret_ref(&database.url)?;
             let input = format!("{} of database {}", database.url.env, database.name);
             let tools = database.tools.as_ref().map(|folder| cx.resolve(folder));
-            let options = OpenOptions { tools, ..OpenOptions::default() };
+            let options = OpenOptions { tools, ..OpenOptions::of(database) };
             Ok(Target { name: database.name.clone(), url, input, options })
         };
         configured.iter().filter(|database| asked_for(&database.name)).map(target).collect()

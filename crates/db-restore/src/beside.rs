@@ -2,11 +2,12 @@
 
 use crate::Job;
 use crate::catalogue::object_key;
-use crate::judge::{not_comparable, other_bytes, other_content};
+use crate::judge::{not_comparable, not_holding, other_bytes, other_content};
 use kit_contract::Reason;
-use kit_contract::body::DatabaseRestore;
+use kit_contract::body::{AssertionResult, DatabaseRestore};
 use kit_core::Progress;
 use kit_core::{Context, StepError};
+use kit_database::assertions::unmet;
 use kit_database::gunzip::{Fault, Gunzip};
 use kit_database::{Beside, DatabaseError, Depth};
 use kit_store::Store;
@@ -28,10 +29,11 @@ pub(crate) async fn restore_all(
             job.database.display()
         ));
         match restore_one(cx, store, job, id).await {
-            Ok((beside, content_limit)) => {
+            Ok((beside, compared)) => {
                 ready.push(beside);
-                entry.content_compared = Some(content_limit.is_none());
-                entry.content_limit = content_limit;
+                entry.content_compared = Some(compared.content_limit.is_none());
+                entry.content_limit = compared.content_limit;
+                entry.assertions = compared.assertions;
             }
             Err(error) => {
                 discard(cx, jobs, &ready).await;
@@ -52,13 +54,20 @@ pub(crate) async fn discard(cx: &Context, jobs: &[Job], ready: &[Beside]) {
     }
 }
 
-/// Gives why the content was not compared, if it was not.
+/// What was compared.
+struct Compared {
+    /// Why the content was not, if it was not.
+    content_limit: Option<String>,
+    /// What came of the user's assertions.
+    assertions: Vec<AssertionResult>,
+}
+
 async fn restore_one(
     cx: &Context,
     store: &dyn Store,
     job: &Job,
     id: &str,
-) -> Result<(Beside, Option<String>), StepError> {
+) -> Result<(Beside, Compared), StepError> {
     let key = object_key(&job.backup)?;
     let Some(source) = store.read_stream(&key).await? else {
         return Err(StepError::new(Reason::BackupNotFound, format!("{key} is gone from the store")));
@@ -77,7 +86,7 @@ async fn restore_one(
         },
     };
     match compared {
-        Ok(content_limit) => Ok((beside, content_limit)),
+        Ok(compared) => Ok((beside, compared)),
         Err(error) => {
             discard(cx, std::slice::from_ref(job), std::slice::from_ref(&beside)).await;
             Err(error)
@@ -85,17 +94,21 @@ async fn restore_one(
     }
 }
 
-async fn compare(cx: &Context, job: &Job, beside: &Beside) -> Result<Option<String>, StepError> {
+async fn compare(cx: &Context, job: &Job, beside: &Beside) -> Result<Compared, StepError> {
     // Reading all of it is for nothing if there is nothing to compare it with.
     let depth = if job.backup.details.content.is_some() { Depth::Content } else { Depth::Rows };
     let inspected = job.database.inspect_beside(cx, beside, depth).await;
     let inspection = inspected.map_err(|error| why_not(job, None, error))?;
     let found = other_content(&job.backup, &inspection);
-    if found.is_empty() {
-        Ok(not_comparable(&job.backup, &inspection))
-    } else {
-        Err(mismatch(job, &found.join("; ")))
+    if !found.is_empty() {
+        return Err(mismatch(job, &found.join("; ")));
     }
+    let asked = job.database.assertions_beside(cx, beside).await;
+    let assertions = asked.map_err(|error| why_not(job, None, error))?;
+    if let Some(unmet) = unmet(&assertions) {
+        return Err(not_holding(&job.name, unmet).hint("the live database was not touched"));
+    }
+    Ok(Compared { content_limit: not_comparable(&job.backup, &inspection), assertions })
 }
 
 fn mismatch(job: &Job, difference: &str) -> StepError {

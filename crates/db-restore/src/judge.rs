@@ -1,8 +1,11 @@
 //! Did the right thing come back? Pure.
 
 use kit_contract::body::{DatabaseBackup, TableRows};
-use kit_database::Inspection;
+use kit_contract::{Name, Reason};
+use kit_core::StepError;
+use kit_database::assertions::Unmet;
 use kit_database::gunzip::Read;
+use kit_database::{DatabaseError, Inspection};
 
 /// How the bytes that came differ from those that the metadata vouches for.
 pub(crate) fn other_bytes(promised: &DatabaseBackup, read: &Read) -> Option<String> {
@@ -49,6 +52,17 @@ pub(crate) fn other_content(promised: &DatabaseBackup, restored: &Inspection) ->
     );
     found.extend(other_rows(promised, restored));
     found
+}
+
+/// The user's assertions keep this from going on.
+pub(crate) fn not_holding(database: &Name, unmet: Unmet) -> StepError {
+    match unmet {
+        Unmet::Failed(text) => StepError::new(
+            Reason::AssertionFailed,
+            format!("{database} came back as it was backed up; {text}"),
+        ),
+        Unmet::Unavailable(what) => DatabaseError::Unavailable { what: format!("{database}: {what}") }.into(),
+    }
 }
 
 /// Why the content cannot be compared; `None` if it can.

@@ -56,8 +56,8 @@ impl Step for DbRestore {
         about: "Brings a database back from a proved backup",
         details: "Without --confirm it changes nothing: it says which backup it would restore over which \
                   database, and which consent that needs. With it, the backup is fetched, its digest compared, \
-                  restored beside the live database, compared in integrity, schema, rows and content, and only then put \
-                  in its place by a rename. The database that was live is kept and named. Only finished, proved \
+                  restored beside the live database, compared in integrity, schema, rows and content, asked your assertions, \
+                  and only then put in its place by a rename. The database that was live is kept and named. Only finished, proved \
                   backups are offered. Stop the programs that use the database first; everything written since \
                   the backup is lost to them.",
         examples: &[
@@ -179,5 +179,6 @@ fn planned(job: &Job) -> DatabaseRestore {
         tables: job.backup.tables.clone(),
         content_compared: None,
         content_limit: None,
+        assertions: Vec::new(),
     }
 }

@@ -3,6 +3,7 @@
 use crate::consent::{flags, list};
 use kit_contract::body::{DatabaseRestore, Restore};
 use kit_contract::{Name, Reason};
+use kit_database::assertions::in_a_summary;
 use kit_step::{Outcome, markdown_escape};
 use std::fmt::Write as _;
 
@@ -115,6 +116,9 @@ pub(crate) fn summary(body: &Restore) -> String {
             markdown_escape(&entry.restored_to),
             markdown_escape(entry.kept.as_deref().unwrap_or_default())
         );
+    }
+    for entry in &body.databases {
+        text.push_str(&in_a_summary(entry.database.as_str(), &entry.assertions));
     }
     text
 }

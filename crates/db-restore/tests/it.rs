@@ -273,6 +273,45 @@ fn only_finished_and_proved_backups_are_offered() {
 }
 
 #[test]
+fn what_does_not_hold_of_what_came_back_is_not_put_in_place() {
+    let sandbox = shop();
+    let known = |sql: &str| {
+        let one = format!("[[databases.assertions]]\nname = \"two-orders\"\nsql = \"{sql}\"\nexpect = 2\n");
+        sandbox.write("deploy.toml", format!("{CONFIG}{one}"));
+    };
+    let both = |id: &str, code: i32, reason: &str, says: &str| {
+        for args in [&["drill", "--deployment", id][..], &["--deployment", id, "--confirm", "main"]] {
+            let ran = sandbox.run(BINARY, args);
+            let artifact = sandbox.artifact_json(if args[0] == "drill" { "drill" } else { "restore" });
+            assert_eq!((ran.code, artifact["reason"].as_str()), (Some(code), Some(reason)), "{}", ran.stderr);
+            assert!(ran.stderr.contains(says), "no {says:?} in {}", ran.stderr);
+            untouched(&sandbox);
+        }
+    };
+    known("SELECT count(*) FROM orders");
+    both(
+        OLD,
+        10,
+        "assertion_failed",
+        "assertions that do not hold: two-orders (it gave another value than 2)",
+    );
+    let drilled = sandbox.artifact_json("drill")["body"]["databases"][0].clone();
+    assert_eq!(drilled["assertions"][0]["outcome"], "failed");
+    assert!(drilled["failure"].as_str().unwrap().contains("two-orders"), "{drilled}");
+    known("SELECT count(*) FROM ordres");
+    both(
+        NEW,
+        20,
+        "proof_unavailable",
+        "assertions that could not be asked: two-orders (no such table: ordres)",
+    );
+    known("SELECT count(*) FROM orders");
+    let ran = sandbox.run(BINARY, &["--deployment", NEW, "--confirm", "main"]);
+    let artifact = ended(&sandbox, &ran, 0, "restored");
+    assert_eq!(artifact["body"]["databases"][0]["assertions"][0]["outcome"], "passed");
+}
+
+#[test]
 fn usage() {
     let sandbox = shop();
     for (args, reason) in [

@@ -219,6 +219,7 @@ reasons! {
         DumpFailed "dump_failed" Outside "the database could not be dumped; no backup was left under the final name", "see the message of the dump program";
         BackupTruncated "backup_truncated" Outside "the dump ended early; no backup was left under the final name", "find out why the connection broke, then run the step again";
         BackupMismatch "backup_mismatch" Verdict "what was restored from the backup is not what was dumped", "do not deploy: the backup is worthless; look at the differences that the message lists";
+        AssertionFailed "assertion_failed" Verdict "what was restored is what was dumped, and an assertion of yours does not hold of it", "look at the data: it was like that when it was dumped; or correct the assertion in deploy.toml";
         ProofUnavailable "proof_unavailable" Outside "the restore could not be tried as far as was asked for; nothing is known about the backup", "give a scratch server that can take it, or ask for less proof";
         Pruned "pruned" Go "backups that had had their time were removed, or there were none", "nothing";
         PrunePlanned "prune_planned" Go "nothing was changed: these backups have had their time", "give --confirm to remove them";

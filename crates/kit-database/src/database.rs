@@ -3,7 +3,7 @@
 use crate::{DatabaseError, Depth, Inspection, MigrationOutcome, MigrationSet, MigrationStatus};
 use async_trait::async_trait;
 use jiff::Timestamp;
-use kit_contract::body::{BackupDetails, Engine, RestoreNeeds, TableRows};
+use kit_contract::body::{AssertionResult, BackupDetails, Engine, RestoreNeeds, TableRows};
 use kit_core::Context;
 use std::path::Path;
 use std::time::Duration;
@@ -142,6 +142,17 @@ pub trait Database: Send + Sync + std::fmt::Debug {
         depth: Depth,
     ) -> Result<Inspection, DatabaseError>;
 
+    /// Asks what was restored beside the live database the user's own questions (`OpenOptions::assertions`). It can
+    /// change nothing there.
+    ///
+    /// # Errors
+    /// If the step was cancelled; what could not be asked is part of the answer.
+    async fn assertions_beside(
+        &self,
+        cx: &Context,
+        beside: &Beside,
+    ) -> Result<Vec<AssertionResult>, DatabaseError>;
+
     /// Puts the restored database in the place of the live one, which is kept under another name. A
     /// swap that died half-way is finished by the next one.
     ///
@@ -216,6 +227,12 @@ pub trait Scratch: Send + Sync {
     /// # Errors
     /// If it cannot be read at all; damage that was found is part of the answer.
     async fn inspect(&self, cx: &Context, depth: Depth) -> Result<Inspection, DatabaseError>;
+
+    /// Asks it the user's own questions (`OpenOptions::assertions`).
+    ///
+    /// # Errors
+    /// If the step was cancelled; what could not be asked is part of the answer.
+    async fn assertions(&self, cx: &Context) -> Result<Vec<AssertionResult>, DatabaseError>;
 
     /// Removes it. Dropping it does so too, as far as that is possible without waiting.
     ///

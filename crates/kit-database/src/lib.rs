@@ -7,6 +7,7 @@
 //! Built in: SQLite, PostgreSQL, MariaDB and MySQL.
 #![warn(missing_docs)]
 
+pub mod assertions;
 mod database;
 mod decode;
 mod error;

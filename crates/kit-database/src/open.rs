@@ -4,6 +4,7 @@ use crate::mysql::MysqlDatabase;
 use crate::postgres::PostgresDatabase;
 use crate::sqlite::SqliteDatabase;
 use crate::{Database, DatabaseError};
+use kit_contract::config;
 use kit_core::{Context, Secret};
 use std::num::NonZeroU8;
 use std::path::PathBuf;
@@ -46,6 +47,17 @@ pub struct OpenOptions {
     /// Connections that copy the rows of large tables side by side (PostgreSQL); without this, the engine's own
     /// program copies everything.
     pub dump_jobs: Option<NonZeroU8>,
+    /// What must be true of it once it was restored.
+    pub assertions: Vec<config::Assertion>,
+}
+
+impl OpenOptions {
+    /// What `deploy.toml` says of a database; where its restores are tried and its programs are, whoever read that
+    /// knows better.
+    pub fn of(database: &config::Database) -> Self {
+        let dump_jobs = database.dump_jobs.filter(|jobs| jobs.get() > 1);
+        Self { dump_jobs, assertions: database.assertions.clone(), ..Self::default() }
+    }
 }
 
 /// Opens the database behind `url`, which must exist. Nothing is asked of a server yet.
@@ -97,7 +109,7 @@ fn parse(url: &Secret, input: &str, options: OpenOptions, cx: &Context) -> Resul
     };
     let scheme = scheme.to_ascii_lowercase();
     match SCHEMES.iter().find(|(name, _)| *name == scheme) {
-        Some((_, Kind::Sqlite)) => SqliteDatabase::parse(rest).map(Parsed::Sqlite).map_err(refuse),
+        Some((_, Kind::Sqlite)) => SqliteDatabase::parse(rest, options).map(Parsed::Sqlite).map_err(refuse),
         Some((_, Kind::Postgres)) => {
             cx.redactor.learn_url(text);
             PostgresDatabase::parse(text, options, cx).map(Parsed::Postgres).map_err(refuse)

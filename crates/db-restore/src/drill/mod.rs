@@ -52,8 +52,8 @@ impl Step for Practice {
         command: Some("drill"),
         about: "Restores the newest backup into a scratch place and says how long that took",
         details: "Fetches the backup, compares its digest, restores it into a scratch database (scratch and \
-                  scratch_url of [[databases]], as db-backup does), and compares integrity, schema and rows with what \
-                  the backup's metadata promises. Reports how old the content is, which is what would be lost, and \
+                  scratch_url of [[databases]], as db-backup does), compares integrity, schema and rows with what \
+                  the backup's metadata promises, and asks it your assertions. Reports how old the content is, which is what would be lost, and \
                   how long the way back took, measured; both can be limited. The live database is never touched and \
                   its URL is not asked for, unless scratch is \"beside\". Databases are restored one after the other, \
                   and all of them are tried also if one fails.",
@@ -161,7 +161,7 @@ fn place(database: &config::Database, cx: &ToolContext) -> Result<(Option<Secret
         (None, ScratchKind::Cluster) => (None, ScratchPlace::Auto),
         (None, ScratchKind::Beside) => (Some(cx.secret_ref(&database.url)?), ScratchPlace::Beside),
     };
-    Ok((url, OpenOptions { scratch, tools, ..OpenOptions::default() }))
+    Ok((url, OpenOptions { scratch, tools, ..OpenOptions::of(database) }))
 }
 
 /// A folder for what is restored, readable by its owner alone, gone with the returned value.

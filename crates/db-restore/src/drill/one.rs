@@ -1,10 +1,11 @@
 //! One backup, restored into a scratch place and compared.
 
 use crate::catalogue::{check_object, object_key};
-use crate::judge::{not_comparable, other_bytes, other_content};
-use kit_contract::body::{DatabaseBackup, DatabaseDrill, Engine, TableRows};
+use crate::judge::{not_comparable, not_holding, other_bytes, other_content};
+use kit_contract::body::{AssertionResult, DatabaseBackup, DatabaseDrill, Engine, TableRows};
 use kit_contract::{Reason, config};
 use kit_core::{Progress, Secret, StepError};
+use kit_database::assertions::unmet;
 use kit_database::gunzip::{Fault, Gunzip};
 use kit_database::{DatabaseError, Depth};
 use kit_step::ToolContext;
@@ -16,6 +17,7 @@ struct Restored {
     restore_ms: u64,
     compare_ms: u64,
     tables: Vec<TableRows>,
+    assertions: Vec<AssertionResult>,
     /// Why more than rows and schema could not be compared, if it could not.
     content_limit: Option<String>,
 }
@@ -48,6 +50,7 @@ pub(super) async fn try_restore(
         restore_ms: None,
         compare_ms: None,
         tables: Vec::new(),
+        assertions: Vec::new(),
         failure: None,
     };
     match restore(cx, store, (config, backup), scratch).await {
@@ -55,10 +58,13 @@ pub(super) async fn try_restore(
             entry.restore_ms = Some(restored.restore_ms);
             entry.compare_ms = Some(restored.compare_ms);
             entry.tables = restored.tables;
+            entry.assertions = restored.assertions;
             let note = restored.content_limit.map(|why| {
                 format!("{}: of its content only rows and schema were compared: {why}", backup.database)
             });
-            Tried { entry, note, error: None }
+            let error = unmet(&entry.assertions).map(|unmet| not_holding(&backup.database, unmet));
+            entry.failure = error.as_ref().map(|error| cx.out.clean(&error.chain()));
+            Tried { entry, note, error }
         }
         Err(error) => {
             entry.failure = Some(cx.out.clean(&error.chain()));
@@ -97,11 +103,13 @@ async fn restore(
     // Reading all of it is for nothing if there is nothing to compare it with.
     let depth = if backup.details.content.is_some() { Depth::Content } else { Depth::Rows };
     let inspected = restored.inspect(cx, depth).await;
+    let asked = restored.assertions(cx).await;
     let compared_ms = cx.clock.elapsed_ms();
     if let Err(error) = restored.close(cx).await {
         cx.out.say(&format!("warning: {}", StepError::from(error).chain()));
     }
     let inspection = inspected.map_err(|error| why_not(backup, None, error))?;
+    let assertions = asked.map_err(|error| why_not(backup, None, error))?;
     let Some(read) = gunzip.read() else {
         return Err(StepError::new(Reason::InternalError, "the restore ended before the backup did"));
     };
@@ -114,6 +122,7 @@ async fn restore(
         restore_ms: restored_ms.saturating_sub(began_ms),
         compare_ms: compared_ms.saturating_sub(restored_ms),
         tables: inspection.table_rows(),
+        assertions,
         content_limit: not_comparable(backup, &inspection),
     })
 }

@@ -4,6 +4,7 @@ use super::verdict::{age_text, time_text};
 use crate::report::count;
 use kit_contract::body::{DatabaseDrill, Drill};
 use kit_core::size_text;
+use kit_database::assertions::in_a_summary;
 use kit_step::markdown_escape;
 use std::fmt::Write as _;
 
@@ -61,6 +62,7 @@ pub(super) fn summary(body: &Drill) -> String {
         );
     }
     for entry in &body.databases {
+        text.push_str(&in_a_summary(entry.database.as_str(), &entry.assertions));
         if let Some(failure) = &entry.failure {
             let _ = writeln!(text, "\n{}: {}", entry.database, markdown_escape(failure));
         }

@@ -1,4 +1,4 @@
-use super::ExternalBackup;
+use super::{AssertionResult, ExternalBackup};
 use crate::{ArtifactKind, Body, Name, Sha256};
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -140,6 +140,9 @@ pub struct BackupDetails {
     /// Size in percent of the newest earlier backup of this database.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub percent_of_previous: Option<u64>,
+    /// What came of the user's assertions.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub assertions: Vec<AssertionResult>,
     /// How long dumping and storing took, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dump_ms: Option<u64>,

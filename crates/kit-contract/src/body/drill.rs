@@ -1,4 +1,4 @@
-use super::{Engine, Proof, TableRows};
+use super::{AssertionResult, Engine, Proof, TableRows};
 use crate::config::Span;
 use crate::{ArtifactKind, Body, DeploymentId, Name, Sha256};
 use jiff::Timestamp;
@@ -35,6 +35,9 @@ pub struct DatabaseDrill {
     pub compare_ms: Option<u64>,
     /// Rows per table that came back.
     pub tables: Vec<TableRows>,
+    /// What came of the user's assertions, asked of what came back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub assertions: Vec<AssertionResult>,
     /// Why this one is no proof; absent: it came back whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,

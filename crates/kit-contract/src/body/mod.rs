@@ -1,5 +1,6 @@
 //! The bodies of the artifacts, one file per kind.
 
+mod assertion;
 mod backup;
 mod begin;
 mod deployment;
@@ -15,6 +16,7 @@ mod rollback;
 mod rollout;
 mod smoke;
 
+pub use assertion::{AssertionOutcome, AssertionResult};
 pub use backup::{
     Backup, BackupDetails, ContentDigests, DatabaseBackup, EarlierBackup, Engine, Extension, Proof,
     RestoreNeeds, TableRows,

@@ -1,4 +1,4 @@
-use super::{Engine, TableRows};
+use super::{AssertionResult, Engine, TableRows};
 use crate::{ArtifactKind, Body, DeploymentId, Name, Sha256};
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -32,6 +32,9 @@ pub struct DatabaseRestore {
     /// Why it was not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_limit: Option<String>,
+    /// What came of the user's assertions, asked of what was restored.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub assertions: Vec<AssertionResult>,
 }
 
 /// What was restored.

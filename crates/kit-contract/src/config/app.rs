@@ -1,5 +1,5 @@
 use super::address::{check_address, check_headers};
-use super::{ConfigError, SecretRef, Span};
+use super::{Assertion, ConfigError, SecretRef, Span};
 use crate::Name;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -162,12 +162,28 @@ pub struct Database {
     /// Another tool that makes its backups, instead of `db-backup` itself. `backup.allow_external` must allow it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup: Option<ExternalCommand>,
+    /// What must be true of it once it was restored. Asked of every backup that is proved in full, and of every
+    /// restore and drill; read-only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub assertions: Vec<Assertion>,
     /// Folder of its migrations, relative to `deploy.toml`. Absent: it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub migrations: Option<String>,
     /// The tool that applies them.
     #[serde(default)]
     pub tool: MigrationTool,
+}
+
+impl Database {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let path = format!("databases.{}.assertions", self.name);
+        super::unique(&path, self.assertions.iter().map(|assertion| assertion.name.as_str()))?;
+        if self.backup.is_some() && !self.assertions.is_empty() {
+            let message = "they are asked of what is restored here, and another tool makes its backups";
+            return Err(ConfigError::rule(path, message));
+        }
+        self.assertions.iter().try_for_each(|one| one.check(&format!("{path}.{}", one.name)))
+    }
 }
 
 /// How far and how long a release can be undone.

@@ -6,6 +6,7 @@
 
 mod address;
 mod app;
+mod assertion;
 mod backup;
 mod channel;
 mod de;
@@ -25,6 +26,7 @@ pub use address::{HeaderValue, Headers};
 pub use app::{
     Database, ExternalCommand, MigrationTool, Prereleases, Release, Rollback, ScratchKind, Service,
 };
+pub use assertion::{Assertion, Expected};
 pub use backup::{Backup, DrillLimits, Keep, RequiredProof, WantedProof, When};
 pub use channel::{Channel, ChannelKind, Event};
 pub use error::{ConfigError, nearest};
@@ -192,6 +194,9 @@ impl Config {
         self.store.check()?;
         self.release.check()?;
         self.backup.check(&self.databases)?;
+        for database in &self.databases {
+            database.check()?;
+        }
         self.traffic.check()?;
         for service in &self.services {
             service.check()?;

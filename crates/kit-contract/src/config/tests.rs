@@ -94,6 +94,36 @@ fn rules_over_several_values() {
 }
 
 #[test]
+fn assertions_have_one_right_answer() {
+    let database = "app = \"a\"\n[[databases]]\nname = \"main\"\nurl = { env = \"URL\" }\n";
+    let assertion = "[[databases.assertions]]\nname = \"paid\"\nsql = \"SELECT 1\"\n";
+    for (value, expected) in [
+        ("0", super::Expected::Number(0)),
+        ("true", super::Expected::Truth(true)),
+        ("'x'", super::Expected::Text("x".to_owned())),
+    ] {
+        let text = format!("{database}{assertion}expect = {value}\n");
+        let config = parse(&text).unwrap();
+        assert_eq!(config.databases[0].assertions[0].expect, expected);
+        assert_eq!(parse(&config.to_toml().unwrap()).unwrap(), config, "{value}");
+    }
+    let external = "[databases.backup]\ncommand = [\"x\"]\n[backup]\nallow_external = true\n";
+    let cases = [
+        (assertion.to_owned(), "missing key \"expect\""),
+        (format!("{assertion}expect = 1.5\n"), "round it in the statement"),
+        (format!("{assertion}expect = []\n"), "true, false, a whole number or a text"),
+        (format!("{assertion}expect = 1\ntimeout = \"0s\"\n"), "leaves no time"),
+        (format!("{}expect = 1\n", assertion.replace("SELECT 1", " ; ")), "it asks nothing"),
+        (format!("{assertion}expect = 1\n{assertion}expect = 2\n"), "\"paid\" stands there twice"),
+        (format!("{assertion}expect = 1\n{external}"), "another tool makes its backups"),
+    ];
+    for (rest, needle) in cases {
+        let error = parse(&format!("{database}{rest}")).unwrap_err().to_string();
+        assert!(error.contains(needle), "{rest}: {error}");
+    }
+}
+
+#[test]
 fn a_rule_has_one_criterion_and_what_belongs_to_it() {
     let services = "app = \"a\"\n[[services]]\nname = \"api\"\n";
     let prometheus = "gauge.prometheus = { url = \"http://p:9090\", query = \"up\" }\n";

@@ -22,6 +22,8 @@ pub(super) const LOCKED: u16 = 1205;
 pub(super) enum Session {
     /// Looking and copying.
     Reading,
+    /// A user's own questions: the server's settings, and nothing can be changed.
+    Asking,
     /// A user's own SQL: the server's settings, but nothing waits for a lock longer than this.
     Migrating { lock: Duration },
 }
@@ -35,6 +37,10 @@ impl Session {
                  SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
                 READ_LOCK.as_secs(),
                 IDLE.as_secs()
+            ),
+            Self::Asking => format!(
+                "SET SESSION lock_wait_timeout = {}, SESSION time_zone = '+00:00'; SET SESSION TRANSACTION READ ONLY",
+                READ_LOCK.as_secs()
             ),
             Self::Migrating { lock } => format!(
                 "SET SESSION lock_wait_timeout = {0}, SESSION innodb_lock_wait_timeout = {0}",

@@ -128,7 +128,7 @@ pub(super) async fn begin(
         let text = refusal(&missing, name).into();
         return Err(doing.said(EngineError { text, code: None }));
     }
-    let clients = clients::find(cx, database.tools.as_deref(), server.product).await?;
+    let clients = clients::find(cx, database.options.tools.as_deref(), server.product).await?;
     let snapshot_at = cx.clock.now();
     let mut first = doing.run(cx, snapshot(connection)).await?;
     let found = async {

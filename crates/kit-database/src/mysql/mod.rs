@@ -2,6 +2,7 @@
 //! migrated through sqlx.
 
 mod address;
+mod assertions;
 mod beside;
 mod clients;
 mod connect;
@@ -22,15 +23,15 @@ mod tests;
 
 use crate::{
     Beside, Database, DatabaseError, Depth, Dump, Inspection, MigrationOutcome, MigrationSet,
-    MigrationStatus, OpenOptions, Scratch, ScratchPlace, ServerInfo, Swapped,
+    MigrationStatus, OpenOptions, Scratch, ServerInfo, Swapped,
 };
 use address::Address;
 use async_trait::async_trait;
 use connect::{Doing, Session};
-use kit_contract::body::{Engine, RestoreNeeds, TableRows};
+use kit_contract::body::{AssertionResult, Engine, RestoreNeeds, TableRows};
 use kit_core::Context;
 use quiet::Events;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 use tokio::io::AsyncRead;
 
@@ -40,9 +41,7 @@ pub(crate) struct MysqlDatabase {
     address: Address,
     /// As the scheme of the URL calls it.
     product: &'static str,
-    scratch: ScratchPlace,
-    /// Folder of the programs; without this, those that are installed.
-    tools: Option<PathBuf>,
+    options: OpenOptions,
 }
 
 impl MysqlDatabase {
@@ -53,7 +52,7 @@ impl MysqlDatabase {
             cx.redactor.learn(password.expose());
         }
         let product = if url.starts_with("mariadb") { "MariaDB" } else { "MySQL" };
-        Ok(Self { address, product, scratch: options.scratch, tools: options.tools })
+        Ok(Self { address, product, options })
     }
 
     fn display_name(&self) -> String {
@@ -106,7 +105,7 @@ impl Database for MysqlDatabase {
 
     async fn inspect(&self, cx: &Context, depth: Depth) -> Result<Inspection, DatabaseError> {
         let display = self.display();
-        let tools = self.tools.as_deref();
+        let tools = self.options.tools.as_deref();
         scratch::examine(&self.address, tools, Events::AsTheyAre, cx, depth, self.reading(&display)).await
     }
 
@@ -141,8 +140,17 @@ impl Database for MysqlDatabase {
         depth: Depth,
     ) -> Result<Inspection, DatabaseError> {
         let address = self.address.with_database(&beside.name);
-        let tools = self.tools.as_deref();
+        let tools = self.options.tools.as_deref();
         scratch::examine(&address, tools, Events::Asleep, cx, depth, self.reading(&beside.name)).await
+    }
+
+    async fn assertions_beside(
+        &self,
+        cx: &Context,
+        beside: &Beside,
+    ) -> Result<Vec<AssertionResult>, DatabaseError> {
+        let address = self.address.with_database(&beside.name);
+        crate::assertions::check(cx, &assertions::Asked(address), &self.options.assertions).await
     }
 
     async fn swap(&self, cx: &Context, beside: &Beside) -> Result<Swapped, DatabaseError> {

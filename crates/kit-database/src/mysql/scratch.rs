@@ -6,13 +6,13 @@ use super::connect::{self, Doing, Session};
 use super::ident::quote;
 use super::quiet::Events;
 use super::server::{self, OwnServer};
-use super::{MysqlDatabase, dump, inspect, restore};
-use crate::{DatabaseError, Depth, Inspection, Scratch, ScratchPlace, TableState, throwaway};
+use super::{MysqlDatabase, assertions, dump, inspect, restore};
+use crate::{DatabaseError, Depth, Inspection, OpenOptions, Scratch, ScratchPlace, TableState, throwaway};
 use async_trait::async_trait;
-use kit_contract::body::RestoreNeeds;
+use kit_contract::body::{AssertionResult, RestoreNeeds};
 use kit_core::Context;
 use sqlx::mysql::MySqlConnection;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use tokio::io::AsyncRead;
 
 const UNFINISHED: &str = "the restore was tried";
@@ -22,7 +22,7 @@ const UNFINISHED: &str = "the restore was tried";
 struct MysqlScratch {
     server: Server,
     name: String,
-    tools: Option<PathBuf>,
+    options: OpenOptions,
 }
 
 /// The server that holds it.
@@ -71,13 +71,18 @@ impl Scratch for MysqlScratch {
         let doing = Doing { action: "read", database: "the restored database", unfinished: UNFINISHED };
         examine(
             &self.server.address(&self.name),
-            self.tools.as_deref(),
+            self.options.tools.as_deref(),
             self.server.events(),
             cx,
             depth,
             doing,
         )
         .await
+    }
+
+    async fn assertions(&self, cx: &Context) -> Result<Vec<AssertionResult>, DatabaseError> {
+        let asked = assertions::Asked(self.server.address(&self.name));
+        crate::assertions::check(cx, &asked, &self.options.assertions).await
     }
 
     async fn close(self: Box<Self>, cx: &Context) -> Result<(), DatabaseError> {
@@ -157,9 +162,9 @@ pub(super) async fn restore(
             what: "the backup does not say what it needs; a newer version made it".to_owned(),
         });
     };
-    let server = match &database.scratch {
+    let server = match &database.options.scratch {
         ScratchPlace::Auto => {
-            let programs = OwnServer::find(cx, database.tools.as_deref(), wanted).await?;
+            let programs = OwnServer::find(cx, database.options.tools.as_deref(), wanted).await?;
             Server::Own(throwaway::Server::start(cx, &programs, scratch).await?)
         }
         ScratchPlace::Beside => Server::Other(database.address.clone()),
@@ -171,7 +176,7 @@ pub(super) async fn restore(
     };
     let name: String = database.address.database.chars().take(40).collect();
     let name = format!("{name}_deploy_kit_scratch");
-    let place = MysqlScratch { server, name, tools: database.tools.clone() };
+    let place = MysqlScratch { server, name, options: database.options.clone() };
     match fill(database, cx, reader, needs, &place).await {
         Ok(()) => Ok(Box::new(place)),
         Err(error) => {
@@ -196,7 +201,7 @@ async fn fill(
     let mut connection = connect::open(&place.server.maintenance(), Session::Reading, cx, doing).await?;
     let server = prepare(&mut connection, cx, doing, needs, &place.name).await?;
     connect::close(connection).await;
-    let clients = clients::find(cx, database.tools.as_deref(), server.product).await?;
+    let clients = clients::find(cx, database.options.tools.as_deref(), server.product).await?;
     let doing = Doing { action: "restore into", database: "the scratch database", unfinished: UNFINISHED };
     let address = place.server.address(&place.name);
     restore::run(cx, &address, &clients, reader, place.server.events(), doing).await

@@ -18,6 +18,8 @@ const READ_LOCK: Duration = Duration::from_secs(30);
 pub(super) enum Session {
     /// Looking and copying: settings in which every value has one text, whatever role and database say.
     Reading,
+    /// A user's own questions: names are found as he finds them, nothing can be changed, and nothing takes longer.
+    Asking { limit: Duration },
     /// A user's own SQL: his settings, but nothing waits for a lock, or runs, longer than this.
     Migrating { lock: Duration, statement: Duration },
 }
@@ -36,6 +38,15 @@ impl Session {
                 // As pg_dump: rows that a policy hides are an error, never left out.
                 ("row_security", "off".to_owned()),
                 ("search_path", "pg_catalog".to_owned()),
+            ],
+            Self::Asking { limit: longest } => vec![
+                ("lock_timeout", limit(READ_LOCK)),
+                ("statement_timeout", limit(longest)),
+                ("default_transaction_read_only", "on".to_owned()),
+                ("TimeZone", "UTC".to_owned()),
+                ("DateStyle", "ISO".to_owned()),
+                ("IntervalStyle", "postgres".to_owned()),
+                ("row_security", "off".to_owned()),
             ],
             Self::Migrating { lock, statement } => {
                 vec![("lock_timeout", limit(lock)), ("statement_timeout", limit(statement))]

@@ -64,7 +64,7 @@ pub(super) async fn begin(
             problem: format!("{display} is PostgreSQL {version}; {OLDEST_MAJOR} and later can be backed up"),
         });
     }
-    let clients = clients::find(cx, database.tools.as_deref(), major).await?;
+    let clients = clients::find(cx, database.options.tools.as_deref(), major).await?;
     let restore_point = restore_point(&mut connection, cx).await;
     let snapshot_at = cx.clock.now();
     let found = async {
@@ -77,7 +77,7 @@ pub(super) async fn begin(
         let names = inspect::names(&mut connection).await?;
         let schema_sha256 = inspect::schema(&mut connection).await?;
         let needs = inspect::needs(&mut connection).await?;
-        let decision = match database.dump_jobs {
+        let decision = match database.options.dump_jobs {
             Some(jobs) => {
                 Some(parallel::decide(&mut connection, &names, (major, jobs, database.dump_sizes)).await?)
             }

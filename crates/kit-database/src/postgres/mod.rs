@@ -1,6 +1,7 @@
 //! PostgreSQL: dumped by `pg_dump`, restored by `psql`, examined and migrated through sqlx.
 
 mod address;
+mod assertions;
 mod beside;
 mod clients;
 mod cluster;
@@ -21,15 +22,14 @@ mod tests;
 
 use crate::{
     Beside, Database, DatabaseError, Depth, Dump, Inspection, MigrationOutcome, MigrationSet,
-    MigrationStatus, OpenOptions, Scratch, ScratchPlace, ServerInfo, Swapped,
+    MigrationStatus, OpenOptions, Scratch, ServerInfo, Swapped,
 };
 use address::Address;
 use async_trait::async_trait;
 use connect::{Doing, Session};
-use kit_contract::body::{Engine, RestoreNeeds, TableRows};
+use kit_contract::body::{AssertionResult, Engine, RestoreNeeds, TableRows};
 use kit_core::Context;
-use std::num::NonZeroU8;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 use tokio::io::AsyncRead;
 
@@ -40,11 +40,7 @@ const APPLICATION: &str = "deploy-kit";
 #[derive(Clone, Debug)]
 pub(crate) struct PostgresDatabase {
     address: Address,
-    scratch: ScratchPlace,
-    /// Folder of the client programs; without this, those that are installed.
-    tools: Option<PathBuf>,
-    /// Connections that copy rows side by side; without this, `pg_dump` alone.
-    dump_jobs: Option<NonZeroU8>,
+    options: OpenOptions,
     dump_sizes: parallel::Sizes,
 }
 
@@ -55,13 +51,7 @@ impl PostgresDatabase {
         if let Some(password) = &address.password {
             cx.redactor.learn(password.expose());
         }
-        Ok(Self {
-            address,
-            scratch: options.scratch,
-            tools: options.tools,
-            dump_jobs: options.dump_jobs,
-            dump_sizes: parallel::Sizes::default(),
-        })
+        Ok(Self { address, options, dump_sizes: parallel::Sizes::default() })
     }
 
     const fn reading<'a>(&self, database: &'a str) -> Doing<'a> {
@@ -149,6 +139,15 @@ impl Database for PostgresDatabase {
     ) -> Result<Inspection, DatabaseError> {
         let restored = Self { address: self.address.with_database(&beside.name), ..self.clone() };
         restored.inspect(cx, depth).await
+    }
+
+    async fn assertions_beside(
+        &self,
+        cx: &Context,
+        beside: &Beside,
+    ) -> Result<Vec<AssertionResult>, DatabaseError> {
+        let address = self.address.with_database(&beside.name);
+        crate::assertions::check(cx, &assertions::Asked(address), &self.options.assertions).await
     }
 
     async fn swap(&self, cx: &Context, beside: &Beside) -> Result<Swapped, DatabaseError> {

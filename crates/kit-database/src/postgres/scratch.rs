@@ -5,10 +5,11 @@ use super::clients::{self, Clients};
 use super::cluster::{self, Cluster};
 use super::connect::{self, Doing, Session};
 use super::ident::quote;
-use super::{PostgresDatabase, inspect, restore};
+use super::{PostgresDatabase, assertions, inspect, restore};
 use crate::{DatabaseError, Depth, Inspection, Scratch, ScratchPlace, throwaway};
 use async_trait::async_trait;
-use kit_contract::body::{Extension, RestoreNeeds};
+use kit_contract::body::{AssertionResult, Extension, RestoreNeeds};
+use kit_contract::config::Assertion;
 use kit_core::Context;
 use sqlx::postgres::PgConnection;
 use std::collections::BTreeSet;
@@ -22,6 +23,7 @@ const UNFINISHED: &str = "the restore was tried";
 struct PostgresScratch {
     server: Server,
     name: String,
+    questions: Vec<Assertion>,
 }
 
 /// The server that holds it.
@@ -67,6 +69,11 @@ impl Scratch for PostgresScratch {
         inspected
     }
 
+    async fn assertions(&self, cx: &Context) -> Result<Vec<AssertionResult>, DatabaseError> {
+        let asked = assertions::Asked(self.server.address(&self.name));
+        crate::assertions::check(cx, &asked, &self.questions).await
+    }
+
     async fn close(self: Box<Self>, cx: &Context) -> Result<(), DatabaseError> {
         match self.server {
             Server::Own(server) => {
@@ -109,7 +116,7 @@ pub(super) async fn restore(
     let server = server(database, cx, needs, scratch).await?;
     let name =
         format!("{}_deploy_kit_scratch", database.address.database.chars().take(40).collect::<String>());
-    let place = PostgresScratch { server, name };
+    let place = PostgresScratch { server, name, questions: database.options.assertions.clone() };
     match fill(database, cx, reader, needs, &place).await {
         Ok(()) => Ok(Box::new(place)),
         Err(error) => {
@@ -128,9 +135,9 @@ async fn server(
     needs: &RestoreNeeds,
     scratch: &Path,
 ) -> Result<Server, DatabaseError> {
-    match &database.scratch {
+    match &database.options.scratch {
         ScratchPlace::Auto => {
-            let tools = database.tools.as_deref();
+            let tools = database.options.tools.as_deref();
             let Some(programs) = clients::find_server(cx, tools, needs.server_major).await? else {
                 return Err(DatabaseError::Unavailable {
                     what: format!(
@@ -177,7 +184,7 @@ pub(super) async fn clients_for(
     cx: &Context,
     needs: &RestoreNeeds,
 ) -> Result<Clients, DatabaseError> {
-    clients::find(cx, database.tools.as_deref(), needs.server_major).await
+    clients::find(cx, database.options.tools.as_deref(), needs.server_major).await
 }
 
 /// Makes an empty database that can take the dump, or says what is missing.

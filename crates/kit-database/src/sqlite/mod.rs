@@ -1,5 +1,6 @@
 //! SQLite: a database is a file, a dump is a consistent copy of it.
 
+mod assertions;
 mod connect;
 mod dump;
 mod exchange;
@@ -19,7 +20,8 @@ use crate::{
 use async_trait::async_trait;
 use connect::{Access, Doing};
 use exchange::FileMoves;
-use kit_contract::body::{Engine, RestoreNeeds, TableRows};
+use kit_contract::body::{AssertionResult, Engine, RestoreNeeds, TableRows};
+use kit_contract::config::Assertion;
 use kit_core::Context;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -38,6 +40,7 @@ pub(crate) struct SqliteDatabase {
     writable: bool,
     patience: Duration,
     moves: FileMoves,
+    questions: Vec<Assertion>,
 }
 
 impl SqliteDatabase {
@@ -151,7 +154,7 @@ impl Database for SqliteDatabase {
         _needs: Option<&RestoreNeeds>,
         scratch: &Path,
     ) -> Result<Box<dyn Scratch>, DatabaseError> {
-        Ok(Box::new(restore::into_scratch(cx, reader, scratch, &self.display()).await?))
+        Ok(Box::new(restore::into_scratch(cx, reader, scratch, self).await?))
     }
 
     async fn restore_beside(
@@ -178,6 +181,15 @@ impl Database for SqliteDatabase {
         let path = self.beside_path(beside)?;
         let doing = Doing { action: "read", database: &beside.name, waited: self.patience };
         inspect::inspect_file(&path, Access::Immutable, depth, cx, doing).await
+    }
+
+    async fn assertions_beside(
+        &self,
+        cx: &Context,
+        beside: &Beside,
+    ) -> Result<Vec<AssertionResult>, DatabaseError> {
+        let asked = assertions::Asked(self.beside_path(beside)?);
+        crate::assertions::check(cx, &asked, &self.questions).await
     }
 
     async fn swap(&self, cx: &Context, beside: &Beside) -> Result<Swapped, DatabaseError> {

@@ -3,9 +3,11 @@
 use super::connect::{Access, Doing};
 use super::dump::scratch_folder;
 use super::inspect::{self, NO_WAIT};
-use super::with_suffix;
-use crate::{DatabaseError, Depth, Inspection, Scratch};
+use super::{SqliteDatabase, assertions, with_suffix};
+use crate::{Database as _, DatabaseError, Depth, Inspection, Scratch};
 use async_trait::async_trait;
+use kit_contract::body::AssertionResult;
+use kit_contract::config::Assertion;
 use kit_core::Context;
 use kit_core::fs::FsError;
 use std::path::{Path, PathBuf};
@@ -23,6 +25,7 @@ const HEADER_BYTES: usize = 100;
 struct SqliteScratch {
     path: PathBuf,
     folder: tempfile::TempDir,
+    questions: Vec<Assertion>,
 }
 
 #[async_trait]
@@ -36,6 +39,10 @@ impl Scratch for SqliteScratch {
         inspect::inspect_file(&self.path, Access::Immutable, depth, cx, doing).await
     }
 
+    async fn assertions(&self, cx: &Context) -> Result<Vec<AssertionResult>, DatabaseError> {
+        crate::assertions::check(cx, &assertions::Asked(self.path.clone()), &self.questions).await
+    }
+
     async fn close(self: Box<Self>, _cx: &Context) -> Result<(), DatabaseError> {
         let path = self.folder.path().to_owned();
         self.folder.close().map_err(|source| FsError { action: "remove", path, source }.into())
@@ -46,12 +53,12 @@ pub(super) async fn into_scratch(
     cx: &Context,
     reader: &mut (dyn AsyncRead + Send + Unpin),
     scratch: &Path,
-    display: &str,
+    database: &SqliteDatabase,
 ) -> Result<impl Scratch + use<>, DatabaseError> {
     let folder = scratch_folder(scratch)?;
     let path = folder.path().join("restored.sqlite");
-    receive(cx, reader, &path, display).await?;
-    Ok(SqliteScratch { path, folder })
+    receive(cx, reader, &path, &database.display()).await?;
+    Ok(SqliteScratch { path, folder, questions: database.questions.clone() })
 }
 
 /// Restores into `path`; after an error nothing is left there.

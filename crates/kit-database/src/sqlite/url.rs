@@ -1,13 +1,14 @@
 //! The URL forms of SQLite: `sqlite:<path>`, `sqlite://<path>`, with `%` escapes and `?mode=`.
 
 use super::{FileMoves, PATIENCE, SqliteDatabase};
+use crate::OpenOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 
 impl SqliteDatabase {
     /// Parses what follows `sqlite:`. The error is a fragment about the URL that never repeats it.
-    pub(crate) fn parse(rest: &str) -> Result<Self, String> {
+    pub(crate) fn parse(rest: &str, options: OpenOptions) -> Result<Self, String> {
         let (file, parameters) = rest.split_once('?').unwrap_or((rest, ""));
         let file = file.strip_prefix("//").unwrap_or(file);
         let writable = check_parameters(parameters)?;
@@ -18,10 +19,16 @@ impl SqliteDatabase {
             return Err(IN_MEMORY.to_owned());
         }
         // For its percent-decoding: the same paths as every other user of sqlx.
-        let options = SqliteConnectOptions::from_str(&format!("sqlite:{file}"))
+        let parsed = SqliteConnectOptions::from_str(&format!("sqlite:{file}"))
             .map_err(|_| "is not UTF-8 once decoded".to_owned())?;
-        let path = resolve(options.get_filename()).map_err(|error| format!("cannot be resolved: {error}"))?;
-        Ok(Self { path, writable, patience: PATIENCE, moves: FileMoves::default() })
+        let path = resolve(parsed.get_filename()).map_err(|error| format!("cannot be resolved: {error}"))?;
+        Ok(Self {
+            path,
+            writable,
+            patience: PATIENCE,
+            moves: FileMoves::default(),
+            questions: options.assertions,
+        })
     }
 }
 
@@ -65,11 +72,11 @@ mod tests {
         let plain = folder.join("a b?.db");
         let shown = folder.display();
         for rest in [format!("{shown}/a b%3F.db"), format!("//{shown}/a%20b%3f.db?mode=ro")] {
-            let database = SqliteDatabase::parse(&rest).unwrap();
+            let database = SqliteDatabase::parse(&rest, OpenOptions::default()).unwrap();
             assert_eq!(database.path, plain);
             assert_eq!(database.writable, !rest.contains("ro"));
         }
-        let relative = SqliteDatabase::parse("//shop.db").unwrap();
+        let relative = SqliteDatabase::parse("//shop.db", OpenOptions::default()).unwrap();
         assert_eq!(relative.path, std::path::absolute("shop.db").unwrap());
     }
 
@@ -80,7 +87,9 @@ mod tests {
         let real = folder.join("real.db");
         kit_core::fs::create_new(&real, b"").unwrap();
         std::os::unix::fs::symlink(&real, folder.join("link.db")).unwrap();
-        let database = SqliteDatabase::parse(&folder.join("link.db").display().to_string()).unwrap();
+        let database =
+            SqliteDatabase::parse(&folder.join("link.db").display().to_string(), OpenOptions::default())
+                .unwrap();
         assert_eq!(database.path, real);
     }
 }

@@ -30,7 +30,7 @@ async fn an_awkward_database_comes_back_equal_everywhere() {
     assert_eq!(compare(&report.inspection, &live), []);
     let server = ScratchPlace::Server(Secret::new(place.server.url("mysql")));
     for scratch in [ScratchPlace::Auto, ScratchPlace::Beside, server] {
-        let options = OpenOptions { scratch, ..OpenOptions::default() };
+        let options = OpenOptions { scratch, ..Default::default() };
         let database = place.database_with(&place.server.url("shop"), options);
         let restored = place.restored(&database, &dump, needs(&report), Depth::Content).await.unwrap();
         assert_eq!(compare(&report.inspection, &restored), []);

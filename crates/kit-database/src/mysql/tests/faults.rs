@@ -130,7 +130,7 @@ async fn what_comes_back_broken_is_found() {
     let (dump, report) = place.dump().await;
     let database = place.database_with(
         &place.server.url("shop"),
-        OpenOptions { scratch: ScratchPlace::Beside, ..OpenOptions::default() },
+        OpenOptions { scratch: ScratchPlace::Beside, ..Default::default() },
     );
     for length in [0, dump.len() / 2, dump.len() - 20] {
         let error =

@@ -1,5 +1,6 @@
 //! Real servers, one per test.
 
+mod assertions;
 mod content;
 mod faults;
 mod migrate;

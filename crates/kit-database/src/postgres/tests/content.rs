@@ -130,7 +130,7 @@ async fn a_restore_can_be_tried_beside_the_source_and_on_a_server_that_is_named(
     let (dump, report) = place.dump().await;
     let named = ScratchPlace::Server(kit_core::Secret::new(other.url("postgres")));
     for scratch in [ScratchPlace::Beside, named] {
-        let database = place.database_with("shop", OpenOptions { scratch, ..OpenOptions::default() });
+        let database = place.database_with("shop", OpenOptions { scratch, ..Default::default() });
         let restored = place.restored_by(&database, &dump, needs(&report), Depth::Content).await.unwrap();
         assert_eq!(compare(&report.inspection, &restored), []);
         // What cannot be restored leaves nothing there, too.

@@ -125,7 +125,7 @@ async fn what_the_scratch_place_lacks_is_neither_a_pass_nor_a_fail() {
     lacking.server_major = 14;
     let error = place.restored(&dump, &lacking, Depth::Rows).await.unwrap_err();
     assert_eq!(error.reason(), Reason::ProofUnavailable, "{error}");
-    let beside = OpenOptions { scratch: ScratchPlace::Beside, ..OpenOptions::default() };
+    let beside = OpenOptions { scratch: ScratchPlace::Beside, ..Default::default() };
     let database = place.database_with("shop", beside);
     let mut lacking = needs(&report).clone();
     lacking.roles.push("nobody_knows".to_owned());
@@ -160,7 +160,7 @@ async fn an_older_client_is_refused_before_it_starts_and_a_newer_one_fits_its_du
     let newer = Place::on(Server::start_newer());
     newer.server.sql("postgres", "CREATE DATABASE shop");
     let tools = Some(Server::programs());
-    let old_client = newer.database_with("shop", OpenOptions { tools, ..OpenOptions::default() });
+    let old_client = newer.database_with("shop", OpenOptions { tools, ..Default::default() });
     let error = newer.try_dump(&old_client).await.map(drop).unwrap_err();
     assert_eq!(error.reason(), Reason::ToolMissing);
     let step = StepError::from(error);
@@ -169,10 +169,8 @@ async fn an_older_client_is_refused_before_it_starts_and_a_newer_one_fits_its_du
 
     let place = Place::with("CREATE TABLE t (a integer); INSERT INTO t VALUES (1), (2)");
     let tools = Some(Server::newer_programs());
-    let new_client = place.database_with(
-        "shop",
-        OpenOptions { tools, scratch: ScratchPlace::Beside, ..OpenOptions::default() },
-    );
+    let new_client = place
+        .database_with("shop", OpenOptions { tools, scratch: ScratchPlace::Beside, ..Default::default() });
     let (dump, report) = place.try_dump(&new_client).await.unwrap();
     assert!(report.details.client.as_ref().unwrap().starts_with("pg_dump 18"), "{:?}", report.details.client);
     let restored = place.restored_by(&new_client, &dump, needs(&report), Depth::Content).await.unwrap();

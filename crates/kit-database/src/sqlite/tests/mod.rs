@@ -1,5 +1,6 @@
 //! Real files in temporary folders.
 
+mod assertions;
 mod content;
 mod dump;
 mod migrate;
@@ -38,6 +39,7 @@ impl Place {
             writable: true,
             patience: Duration::from_millis(50),
             moves: FileMoves::default(),
+            questions: Vec::new(),
         }
     }
 
