@@ -28,7 +28,8 @@ use args::{Args, Wanted};
 use kit_contract::body::Backup;
 use kit_contract::config::Span;
 use kit_contract::{Artifact, ArtifactKind, Name, Reason};
-use kit_core::{StepError, fs};
+use kit_core::fs::{self, FsError};
+use kit_core::{Context, ScratchFolder, StepError};
 use kit_step::{
     CommandSpec, Example, IdentityRule, Outcome, OutputSpec, Program, ReadSpec, SecretSpec, Step, StepContext,
 };
@@ -100,7 +101,7 @@ impl Step for DbBackup {
         if let Some(outcome) = pending::not_needed(&cx, &place, &names).await {
             return Ok(outcome);
         }
-        let scratch = scratch(args.scratch.as_deref())?;
+        let scratch = scratch(&cx, args.scratch.as_deref())?;
         let rules = args.rules(&cx);
         let mut body = Backup::default();
         // One after the other: the scratch copies of one database at a time have to fit.
@@ -131,23 +132,19 @@ impl Step for DbBackup {
     }
 }
 
-/// A folder for copies of databases, readable by its owner alone, gone with the returned value.
-fn scratch(within: Option<&Path>) -> Result<tempfile::TempDir, StepError> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix("db-backup-");
-    let made = match within {
-        Some(folder) => {
-            let failed = |error: fs::FsError| {
-                StepError::new(Reason::UsageError, "--scratch cannot be used").because(error)
-            };
-            fs::create_folder(folder).map_err(failed)?;
-            builder.tempdir_in(folder)
-        }
-        None => builder.tempdir(),
+/// A folder for copies of databases, readable by its owner alone, gone with the returned value. What killed runs left
+/// there goes, too.
+fn scratch(cx: &Context, within: Option<&Path>) -> Result<ScratchFolder, StepError> {
+    let hint = "--scratch names a folder with room for two copies of the largest database";
+    let unusable = |error: FsError| {
+        StepError::new(Reason::UsageError, "there is no place for scratch copies").because(error).hint(hint)
     };
-    made.map_err(|error| {
-        StepError::new(Reason::UsageError, "there is no place for scratch copies")
-            .because(error)
-            .hint("--scratch names a folder with room for two copies of the largest database")
-    })
+    let system = std::env::temp_dir();
+    let within = within.unwrap_or(&system);
+    fs::create_folder(within).map_err(unusable)?;
+    let (folder, removed) = ScratchFolder::new(within, "db-backup-").map_err(unusable)?;
+    for path in removed {
+        cx.out.say(&format!("removed {}: a run that was killed left scratch copies there", path.display()));
+    }
+    Ok(folder)
 }

@@ -12,6 +12,8 @@ mod assertions;
 mod bucket;
 #[path = "it/external.rs"]
 mod external;
+#[path = "it/killed.rs"]
+mod killed;
 #[path = "it/mariadb.rs"]
 mod mariadb;
 #[path = "it/postgres.rs"]

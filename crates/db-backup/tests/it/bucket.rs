@@ -6,17 +6,25 @@ use kit_testing::{Sandbox, Signal};
 use std::time::{Duration, Instant};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_db-backup");
-const BUCKET: &str = "acme-deploys";
+pub(super) const BUCKET: &str = "acme-deploys";
 
-struct Shop {
-    server: Server,
-    proxy: Proxy,
-    sandbox: Sandbox,
+pub(super) struct Shop {
+    pub(super) server: Server,
+    pub(super) proxy: Proxy,
+    pub(super) sandbox: Sandbox,
 }
 
 impl Shop {
     /// A database of two parts, the second of them the last.
-    fn open() -> Self {
+    pub(super) fn open() -> Self {
+        let shop = Self::of("sqlite:main.db");
+        sql(&shop.sandbox.path().join("main.db"), SCHEMA);
+        sql(&shop.sandbox.path().join("main.db"), &orders(3300, 2000));
+        shop
+    }
+
+    /// The database that this URL names.
+    pub(super) fn of(url: &str) -> Self {
         let server = Server::start();
         server.make_bucket(BUCKET);
         let proxy = Proxy::before(server.port());
@@ -27,24 +35,22 @@ impl Shop {
         let sandbox = Sandbox::new()
             .file("deploy.toml", &config)
             .file(".deploy-kit/artifacts/deployment.json", &deployment(ID, "release_accepted"))
-            .env("MAIN_URL", "sqlite:main.db")
+            .env("MAIN_URL", url)
             .env("AWS_ENDPOINT_URL", proxy.endpoint())
             .env("AWS_REGION", "eu-central-1")
             .env("AWS_ACCESS_KEY_ID", "test")
             .env("AWS_SECRET_ACCESS_KEY", "hunter2-of-the-bucket")
             .env("AWS_MAX_ATTEMPTS", "2");
-        sql(&sandbox.path().join("main.db"), SCHEMA);
-        sql(&sandbox.path().join("main.db"), &orders(3300, 2000));
         Self { server, proxy, sandbox }
     }
 
-    fn objects(&self) -> String {
+    pub(super) fn objects(&self) -> String {
         self.server.ask("GET", &format!("/{BUCKET}?list-type=2"), &[], "")
     }
 
     /// Neither an object nor its metadata, and so many unfinished uploads.
     #[track_caller]
-    fn assert_no_backup(&self, unfinished: usize, context: &str) {
+    pub(super) fn assert_no_backup(&self, unfinished: usize, context: &str) {
         assert!(!self.objects().contains("/backup-"), "{context}: {}", self.objects());
         assert_eq!(self.server.unfinished_uploads(BUCKET), unfinished, "{context}");
         let artifact = self.sandbox.read(".deploy-kit/artifacts/backup.json");
@@ -64,7 +70,8 @@ fn completion(seen: &Seen) -> bool {
 fn a_bucket_that_fails_in_the_middle_holds_no_backup_and_nothing_of_one() {
     let shop = Shop::open();
     type Matches = Box<dyn Fn(&Seen) -> bool + Send>;
-    let cases: [(Fault, Matches, &str); 4] = [
+    let cases: [(Fault, Matches, &str); 5] = [
+        (Fault::Answer(500, "InternalError"), Box::new(part(2)), "InternalError"),
         (Fault::Answer(503, "SlowDown"), Box::new(part(1)), "slow down"),
         (Fault::ResetAfter(1 << 20), Box::new(part(2)), "the connection to the store failed"),
         (Fault::Answer(400, "ExpiredToken"), Box::new(part(2)), "the credentials have expired"),

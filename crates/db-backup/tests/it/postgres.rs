@@ -181,15 +181,10 @@ fn ended_at_any_byte_it_leaves_no_backup_and_nothing_in_the_way() {
     let shop = Shop::open("");
     shop.server.sql(
         "shop",
-        "INSERT INTO orders SELECT i, repeat(md5(i::text), 20) FROM generate_series(20001, 150000) AS i",
+        "INSERT INTO orders SELECT i, repeat(md5(i::text), 20) FROM generate_series(20001, 80000) AS i",
     );
     let copied = "SELECT coalesce(max(bytes_processed), 0) >= BYTES FROM pg_stat_progress_copy";
-    for (bytes, signal, code) in [
-        (1, Signal::KILL, None),
-        (20_000_000, Signal::TERM, Some(143)),
-        (50_000_000, Signal::KILL, None),
-        (50_000_000, Signal::INT, Some(130)),
-    ] {
+    for (bytes, signal, code) in [(1, Signal::TERM, Some(143)), (25_000_000, Signal::KILL, None)] {
         let started = shop.sandbox.start(BINARY, &["--proof", "remote"]);
         let there = copied.replace("BYTES", &bytes.to_string());
         while shop.server.sql("postgres", &there) != "t" {}

@@ -12,7 +12,8 @@ use crate::catalogue::{Catalogue, Wanted};
 use kit_contract::body::Drill;
 use kit_contract::config::{self, DrillLimits, ScratchKind, Span};
 use kit_contract::{Artifact, Name, Reason};
-use kit_core::{Secret, StepError, fs};
+use kit_core::fs::{self, FsError};
+use kit_core::{Context, ScratchFolder, Secret, StepError};
 use kit_database::{OpenOptions, ScratchPlace};
 use kit_step::{CommandSpec, Example, IdentityRule, Outcome, OutputSpec, Step, StepContext, ToolContext};
 use kit_store::Layout;
@@ -86,7 +87,7 @@ impl Step for Practice {
         let layout = Layout::new(identity.app, identity.environment);
         let catalogue = Catalogue::read(&*store, &layout, &args.deployment).await?;
         let chosen = catalogue.choose(&args.deployment, &names)?;
-        let scratch = scratch(args.scratch.as_deref())?;
+        let scratch = scratch(&cx, args.scratch.as_deref())?;
         let limits = cx.config().backup.drill;
         let limits = DrillLimits {
             max_age: args.max_age.or(limits.max_age),
@@ -164,24 +165,20 @@ fn place(database: &config::Database, cx: &ToolContext) -> Result<(Option<Secret
     Ok((url, OpenOptions { scratch, tools, ..OpenOptions::of(database) }))
 }
 
-/// A folder for what is restored, readable by its owner alone, gone with the returned value.
-fn scratch(within: Option<&Path>) -> Result<tempfile::TempDir, StepError> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix("db-restore-drill-");
-    let unusable =
-        |error: StepError| error.hint("--scratch names a folder with room for the largest database");
-    let made = match within {
-        Some(folder) => {
-            fs::create_folder(folder)
-                .map_err(|error| {
-                    StepError::new(Reason::UsageError, "--scratch cannot be used").because(error)
-                })
-                .map_err(unusable)?;
-            builder.tempdir_in(folder)
-        }
-        None => builder.tempdir(),
+/// A folder for what is restored, readable by its owner alone, gone with the returned value. What killed drills left
+/// there goes, too.
+fn scratch(cx: &Context, within: Option<&Path>) -> Result<ScratchFolder, StepError> {
+    let unusable = |error: FsError| {
+        StepError::new(Reason::UsageError, "there is no place for scratch copies")
+            .because(error)
+            .hint("--scratch names a folder with room for the largest database")
     };
-    made.map_err(|error| {
-        unusable(StepError::new(Reason::UsageError, "there is no place for scratch copies").because(error))
-    })
+    let system = std::env::temp_dir();
+    let within = within.unwrap_or(&system);
+    fs::create_folder(within).map_err(unusable)?;
+    let (folder, removed) = ScratchFolder::new(within, "db-restore-drill-").map_err(unusable)?;
+    for path in removed {
+        cx.out.say(&format!("removed {}: a drill that was killed left scratch copies there", path.display()));
+    }
+    Ok(folder)
 }

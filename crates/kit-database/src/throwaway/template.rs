@@ -12,6 +12,8 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+/// How the name of a file begins that is being written; it is locked by who writes it.
+const UNFINISHED: &str = ".new-";
 /// Bits of the mode by which others could write.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
@@ -59,6 +61,7 @@ impl Template {
         if !self.is_ours(&std::fs::symlink_metadata(self.file.parent()?).ok()?) {
             return None;
         }
+        self.remove_abandoned();
         let file = std::fs::File::open(&self.file).ok()?;
         if !self.is_ours(&file.metadata().ok()?) {
             return None;
@@ -84,7 +87,8 @@ impl Template {
         if !self.is_ours(&std::fs::symlink_metadata(folder).ok()?) {
             return None;
         }
-        let file = tempfile::NamedTempFile::new_in(folder).ok()?;
+        let file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder).ok()?;
+        file.as_file().try_lock().ok()?;
         // Not compressed: the sum at its end is what is wanted of this format.
         let mut archive =
             tar::Builder::new(GzEncoder::new(std::io::BufWriter::new(file), Compression::none()));
@@ -93,6 +97,18 @@ impl Template {
         written.flush().ok()?;
         written.into_inner().ok()?.persist(&self.file).ok()?;
         Some(())
+    }
+
+    /// Removes what was being written by processes that were killed. Who has just begun and holds no lock yet loses
+    /// his copy, which costs him no more than making it again.
+    fn remove_abandoned(&self) {
+        let Some(folder) = self.file.parent() else { return };
+        let names = kit_core::fs::list(folder).ok().flatten().unwrap_or_default();
+        for path in names.iter().filter(|name| name.starts_with(UNFINISHED)).map(|name| folder.join(name)) {
+            if let Ok(Some(_lock)) = kit_core::fs::try_lock(&path) {
+                let _ = kit_core::fs::remove(&path);
+            }
+        }
     }
 
     fn is_ours(&self, found: &std::fs::Metadata) -> bool {
@@ -221,6 +237,19 @@ mod tests {
             assert!(whole);
             std::fs::remove_dir_all(&copy).unwrap();
         }
+    }
+
+    #[tokio::test]
+    async fn what_a_killed_process_was_writing_goes_and_what_is_being_written_stays() {
+        let kept = Kept::new().await;
+        let (dead, living) = (kept.folder().join(".new-dead"), kept.folder().join(".new-living"));
+        std::fs::write(&dead, "half of it").unwrap();
+        let lock = kit_core::fs::try_lock(&living).unwrap().unwrap();
+        assert!(kept.comes_back().await);
+        assert!(!dead.exists() && living.exists());
+        drop(lock);
+        assert!(kept.comes_back().await);
+        assert_eq!(kit_core::fs::list(kept.folder()).unwrap().unwrap().len(), 1);
     }
 
     #[test]

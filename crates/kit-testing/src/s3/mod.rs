@@ -94,6 +94,22 @@ impl Server {
         answer.split_once("\r\n\r\n").map_or(String::new(), |(_, body)| body.to_owned())
     }
 
+    /// The bytes of an object, which must be there.
+    pub fn bytes(&self, target: &str) -> Vec<u8> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("the server listens");
+        // Moto wants to see the form of a signature.
+        let signed = "authorization: AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/s3/aws4_request, \
+                      SignedHeaders=host, Signature=none";
+        let head =
+            format!("GET {target} HTTP/1.1\r\nhost: 127.0.0.1\r\n{signed}\r\nconnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).expect("the server reads");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).expect("the server answers");
+        let end = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("an answer has a head");
+        assert!(answer.starts_with(b"HTTP/1.1 200"), "GET {target}: {}", String::from_utf8_lossy(&answer));
+        answer.split_off(end + 4)
+    }
+
     /// How many uploads to a bucket were begun and not ended.
     pub fn unfinished_uploads(&self, bucket: &str) -> usize {
         self.ask("GET", &format!("/{bucket}?uploads"), &[], "").matches("<UploadId>").count()

@@ -37,6 +37,9 @@ pub struct Seen {
     pub headers: BTreeMap<String, String>,
 }
 
+/// How exactly bytes are counted.
+const PIECE_BYTES: usize = 64 * 1024;
+
 struct Rule {
     matches: Box<dyn Fn(&Seen) -> bool + Send>,
     left: u32,
@@ -48,6 +51,10 @@ struct State {
     rules: Vec<Rule>,
     seen: Vec<Seen>,
     hanging: Vec<TcpStream>,
+    /// Bytes of bodies that came so far, and after how many nothing more is read.
+    received_bytes: usize,
+    hold_after: Option<usize>,
+    held: bool,
     complaints: Vec<String>,
     ended: bool,
 }
@@ -93,9 +100,25 @@ impl Proxy {
         lock(&self.state).rules.push(Rule { matches: Box::new(matches), left: times, fault });
     }
 
+    /// Reads no body any further once so many bytes of bodies have come from now on; what has none goes through.
+    pub fn hold_after(&self, bytes: usize) {
+        let mut state = lock(&self.state);
+        state.hold_after = Some(state.received_bytes + bytes);
+        state.held = false;
+    }
+
+    /// True if somebody is kept waiting in the middle of a body.
+    pub fn holds(&self) -> bool {
+        lock(&self.state).held
+    }
+
     /// Ends every fault.
     pub fn heal(&self) {
-        lock(&self.state).rules.clear();
+        let mut state = lock(&self.state);
+        state.rules.clear();
+        state.hanging.clear();
+        state.hold_after = None;
+        state.held = false;
     }
 
     /// Every request so far.
@@ -150,9 +173,20 @@ fn serve(stream: TcpStream, port: u16, state: &Mutex<State>) -> Result<(), Strin
         Some(Fault::ResetAfter(bytes)) => bytes.min(length.saturating_sub(1)),
         _ => length,
     };
-    // A client that goes away in the middle has its own way to fail the test.
-    if reader.read_exact(body.get_mut(..cut).unwrap_or_default()).is_err() {
-        return Ok(());
+    for piece in body.get_mut(..cut).unwrap_or_default().chunks_mut(PIECE_BYTES) {
+        {
+            let mut state = lock(state);
+            if state.hold_after.is_some_and(|limit| state.received_bytes >= limit) {
+                state.held = true;
+                state.hanging.push(stream);
+                return Ok(());
+            }
+            state.received_bytes += piece.len();
+        }
+        // A client that goes away in the middle has its own way to fail the test.
+        if reader.read_exact(piece).is_err() {
+            return Ok(());
+        }
     }
     match fault {
         // What was not read makes the kernel answer with a reset.
