@@ -1,13 +1,14 @@
 //! `db-backup`: a backup whose restore was tried.
 //!
 //! For each database in turn: a consistent copy is compressed on all cores (`member`, `level`) and streamed
-//! into the store (`produce`, `upload`), read back and restored into a scratch database as far as `ladder`
+//! into the store (`produce`, `upload`), encrypted on the way where recipients are configured (`keys`), read back and restored into a scratch database as far as `ladder`
 //! says (`prove`, `read_back`), and what came back is compared with what was copied (`proof`). The metadata, written last, makes it a backup (`one`); a backup that an
 //! earlier run of the same deployment finished is proved again and adopted. `prune` removes what has had its time.
 #![warn(missing_docs)]
 
 mod args;
 mod external;
+mod keys;
 mod ladder;
 mod level;
 mod member;
@@ -25,6 +26,8 @@ mod tests;
 mod upload;
 
 use args::{Args, Wanted};
+use keys::Keys;
+use kit_backup::IDENTITY_INPUT;
 use kit_contract::body::Backup;
 use kit_contract::config::Span;
 use kit_contract::{Artifact, ArtifactKind, Name, Reason};
@@ -58,7 +61,8 @@ impl Step for DbBackup {
                   snapshot: all of it where that fits backup.proof_budget, else the schema, with the rows counted. \
                   The level of proof that was reached is always named. Only then is the metadata written that \
                   makes it a backup; migrate and db-restore accept nothing else. Nothing is ever stored under the \
-                  final name unless the database said that the copy was complete. With backup.when = \
+                  final name unless the database said that the copy was complete. With backup.encryption it is \
+                  encrypted in the format of age before it leaves this machine. With backup.when = \
                   \"pending_migrations\" it first looks, as migrate will, whether a migration waits; where none does, \
                   it makes no backup and says so. Where a database has its backups made by another tool (backup of \
                   [[databases]]), that is run instead, and its word is written down as its word.",
@@ -80,10 +84,16 @@ impl Step for DbBackup {
             },
             OutputSpec { name: "location", help: "Where the backups lie, one per line" },
         ],
-        secrets: &[SecretSpec {
-            name: "database-url",
-            help: "the URL of one database, which is backed up instead of those of deploy.toml",
-        }],
+        secrets: &[
+            SecretSpec {
+                name: "database-url",
+                help: "the URL of one database, which is backed up instead of those of deploy.toml",
+            },
+            SecretSpec {
+                name: IDENTITY_INPUT,
+                help: "an identity of age, with which encrypted backups are read back; a backup that is made now needs none",
+            },
+        ],
         identity: IdentityRule::Joins,
         rerun: "proves a finished backup again and adopts it, needed or not; removes what a run left unfinished and starts anew",
         deadline: Span::from_secs(60 * 60),
@@ -101,6 +111,7 @@ impl Step for DbBackup {
         if let Some(outcome) = pending::not_needed(&cx, &place, &names).await {
             return Ok(outcome);
         }
+        let keys = Keys::of(&cx)?;
         let scratch = scratch(&cx, args.scratch.as_deref())?;
         let rules = args.rules(&cx);
         let mut body = Backup::default();
@@ -108,7 +119,8 @@ impl Step for DbBackup {
         for target in &targets {
             match target {
                 Wanted::Dump(target) => {
-                    let backup = one::back_up(cx.context(), &place, target, (&rules, scratch.path())).await?;
+                    let backup =
+                        one::back_up(cx.context(), &place, target, (&rules, &keys, scratch.path())).await?;
                     cx.out.say(&report::line(&backup));
                     body.databases.push(backup);
                 }

@@ -1,6 +1,7 @@
 //! One database: make its backup and prove it, or prove the one that an earlier run made.
 
 use crate::args::Target;
+use crate::keys::{Keys, Lock, Reader};
 use crate::ladder::Rules;
 use crate::place::{Place, Slot};
 use crate::proof::broken_promises;
@@ -20,20 +21,20 @@ pub(crate) async fn back_up(
     cx: &Context,
     place: &Place,
     target: &Target,
-    (rules, scratch): (&Rules, &Path),
+    (rules, keys, scratch): (&Rules, &Keys, &Path),
 ) -> Result<DatabaseBackup, StepError> {
     // A finished backup is worth proving also if the database is gone by now.
     let options = target.options.clone();
     let database = kit_database::open_for_restore(&target.url, &target.input, options, cx).await?;
-    let slot = place.slot(&target.name, database.extension())?;
+    let slot = place.slot(&target.name, &keys.extension(database.extension()))?;
     match place.metadata(&slot).await? {
         Some(promised) => {
             let slot = slot.finished(&promised.key).unwrap_or(slot);
-            adopt(cx, place, &slot, target, &*database, promised, (rules, scratch)).await
+            adopt(cx, place, &slot, target, &*database, promised, (rules, keys, scratch)).await
         }
         None => {
             let slot = place.clear(cx, slot).await?;
-            make(cx, place, &slot, target, &*database, (rules, scratch)).await
+            make(cx, place, &slot, target, &*database, (rules, keys, scratch)).await
         }
     }
 }
@@ -44,13 +45,14 @@ async fn make(
     slot: &Slot,
     target: &Target,
     database: &dyn Database,
-    (rules, scratch): (&Rules, &Path),
+    (rules, keys, scratch): (&Rules, &Keys, &Path),
 ) -> Result<DatabaseBackup, StepError> {
     cx.out.say(&format!("{}: copying {}", target.name, database.display()));
     let began_ms = cx.clock.elapsed_ms();
+    let lock = keys.lock();
     let dump = database.begin_dump(cx, scratch).await?;
     let (snapshot_at, engine_version) = (dump.snapshot_at(), dump.engine_version().to_owned());
-    let (uploaded, produced) = upload(cx, place, slot, &target.name, dump).await?;
+    let (uploaded, produced) = upload(cx, place, slot, (&target.name, dump), lock.as_ref()).await?;
     let report = produced.report;
     let stored = Read {
         sha256: uploaded.sha256.clone(),
@@ -59,8 +61,16 @@ async fn make(
         uncompressed_bytes: report.uncompressed_bytes,
     };
     let copied_ms = cx.clock.elapsed_ms();
-    let attempt =
-        Attempt { place, slot, name: &target.name, database, report: &report, stored: &stored, scratch };
+    let attempt = Attempt {
+        place,
+        slot,
+        name: &target.name,
+        database,
+        report: &report,
+        stored: &stored,
+        reader: Reader::of(lock.as_ref()),
+        scratch,
+    };
     let proved = match attempt.prove(cx, rules).await {
         Ok(proved) => proved,
         Err(Disproved::Worthless(found)) => {
@@ -77,6 +87,7 @@ async fn make(
     let details = BackupDetails {
         content: report.inspection.content_digests(),
         object_version: Some(uploaded.version.as_str().to_owned()),
+        encryption: lock.as_ref().map(Lock::describe),
         proof_limit: proved.limit,
         assertions,
         percent_of_previous: previous.map(|bytes| stored.size_bytes.saturating_mul(100) / bytes.max(1)),
@@ -127,7 +138,7 @@ async fn adopt(
     target: &Target,
     database: &dyn Database,
     promised: DatabaseBackup,
-    (rules, scratch): (&Rules, &Path),
+    (rules, keys, scratch): (&Rules, &Keys, &Path),
 ) -> Result<DatabaseBackup, StepError> {
     let metadata = place.location(&slot.metadata);
     cx.out.say(&format!("{}: an earlier run finished this backup; proving it again", target.name));
@@ -141,7 +152,10 @@ async fn adopt(
         return Err(StepError::new(Reason::ArtifactInvalid, message)
             .hint("nothing but db-backup may write there; find out who did"));
     }
-    let tried = prove_again(cx, place, slot, (&target.name, database), &promised, (rules, scratch)).await;
+    keys.accept(&promised, &metadata)?;
+    let reader = keys.reader_of(&promised);
+    let tried =
+        prove_again(cx, place, slot, (&target.name, database), &promised, (rules, reader, scratch)).await;
     let (found, asked) = match tried {
         Ok(tried) => tried,
         Err(NotRestored::Worthless(text)) => (vec![text], None),
@@ -180,14 +194,15 @@ async fn prove_again(
     slot: &Slot,
     (name, database): (&Name, &dyn Database),
     promised: &DatabaseBackup,
-    (rules, scratch): (&Rules, &Path),
+    (rules, reader, scratch): (&Rules, Reader<'_>, &Path),
 ) -> Result<(Vec<String>, Option<Vec<AssertionResult>>), NotRestored> {
     let again =
         promised.proof == Proof::Full && rules.plan(promised.uncompressed_bytes, true).level == Proof::Full;
-    if again {
+    if again && !matches!(reader, Reader::Nobody) {
         let needs = promised.details.needs.as_ref();
         // The rows are those of the digest, which was compared with the content when the backup was made.
-        let restored = read_back(cx, place, slot, (name, database), (needs, scratch, Depth::Rows)).await?;
+        let restored =
+            read_back(cx, place, slot, (name, database), (reader, needs, scratch, Depth::Rows)).await?;
         return Ok((broken_promises(promised, &restored), Some(restored.assertions)));
     }
     let stored = Read {
@@ -196,7 +211,7 @@ async fn prove_again(
         uncompressed_sha256: promised.uncompressed_sha256.clone(),
         uncompressed_bytes: promised.uncompressed_bytes,
     };
-    same_bytes(cx, place, slot, name, &stored).await.map(|()| (Vec::new(), None))
+    same_bytes(cx, place, slot, name, (&stored, reader)).await.map(|()| (Vec::new(), None))
 }
 
 fn refuted(target: &Target, text: &str) -> StepError {

@@ -54,8 +54,11 @@ impl Slot {
 
     /// The slot of a backup that was finished, if it is one of ours.
     pub(crate) fn finished(&self, key: &str) -> Option<Self> {
-        let attempts = (1..=MOST_ATTEMPTS).filter_map(|number| self.attempt(number).ok());
-        attempts.into_iter().find(|known| known.as_str() == key).map(|key| Self { key, ..self.clone() })
+        // Whether backups are encrypted may have been decided anew since.
+        let plain = |key: &str| key.strip_suffix(".age").unwrap_or(key).to_owned();
+        let mut attempts = (1..=MOST_ATTEMPTS).filter_map(|number| self.attempt(number).ok());
+        attempts.find(|known| plain(known.as_str()) == plain(key))?;
+        Some(Self { key: key.parse().ok()?, ..self.clone() })
     }
 }
 
@@ -76,10 +79,10 @@ impl Place {
         Ok(Self { store, layout, deployment: "1763712000-abc1234".parse()?, several: false })
     }
 
-    /// Where the backup of one database belongs.
+    /// Where the backup of one database belongs, with this extension: `sql.gz`.
     pub(crate) fn slot(&self, database: &Name, extension: &str) -> Result<Slot, StepError> {
         let name = self.several.then_some(database);
-        let key = self.layout.backup(&self.deployment, name, &format!("{extension}.gz"));
+        let key = self.layout.backup(&self.deployment, name, extension);
         let key = key.or_reason(Reason::InternalError, "a backup cannot be named")?;
         Ok(Slot { key, metadata: self.layout.backup_metadata(&self.deployment, name) })
     }

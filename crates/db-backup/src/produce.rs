@@ -8,6 +8,7 @@
 use crate::level::{self, Seen, Ticks};
 use crate::member::{self, BLOCK_BYTES};
 use bytes::BufMut as _;
+use kit_backup::Sealer;
 use kit_contract::{Reason, Sha256};
 use kit_core::{Context, Progress, ResultExt as _, StepError};
 use kit_database::pieces::Piece;
@@ -37,27 +38,45 @@ pub(crate) async fn produce(
     cx: Context,
     dump: Box<dyn Dump>,
     mut progress: Progress,
-    pieces: Sender<Piece>,
+    (pieces, mut sealer): (Sender<Piece>, Option<Sealer>),
 ) -> Result<Option<Produced>, StepError> {
     let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).min(MOST_WORKERS);
     // Several wait for each that is worked on: then no core waits for the next block, and the dump seldom for a core.
     let (members, in_order) = channel(workers * 2 + 4);
     let compression = Compression::new(workers);
     let read = read_whole(&cx, dump, &mut progress, compression, members);
-    let (read, forwarded) = tokio::join!(read, forward(in_order, &pieces));
+    let (read, forwarded) = tokio::join!(read, forward(in_order, &pieces, &mut sealer));
     let produced = match (read, forwarded) {
         (Err(error), _) | (Ok(_), Err(error)) => Err(error),
         (Ok(produced), Ok(true)) => Ok(produced),
         (Ok(_), Ok(false)) => Ok(None),
     };
     match produced {
-        Ok(Some(produced)) => Ok(pieces.send(Piece::End).await.is_ok().then_some(produced)),
+        Ok(Some(produced)) => Ok(end(&pieces, sealer).await?.then_some(produced)),
         other => {
             // If nobody listens, there is nobody to be misled.
             let _ = pieces.send(Piece::Failed).await;
             other
         }
     }
+}
+
+/// Says that this was all. What is sealed gets its end only now, so that nothing else can ever be opened as a whole.
+/// False: nobody takes it any more.
+async fn end(pieces: &Sender<Piece>, sealer: Option<Sealer>) -> Result<bool, StepError> {
+    if let Some(sealer) = sealer {
+        let last = match sealer.finish() {
+            Ok(last) => last,
+            Err(error) => {
+                let _ = pieces.send(Piece::Failed).await;
+                return Err(error);
+            }
+        };
+        if pieces.send(Piece::Bytes(last)).await.is_err() {
+            return Ok(false);
+        }
+    }
+    Ok(pieces.send(Piece::End).await.is_ok())
 }
 
 /// Reads to the end, asks the database whether that was all, and only then hands on the last member. The
@@ -112,13 +131,21 @@ async fn fill(reader: &mut (dyn AsyncRead + Send + Unpin), block: &mut Vec<u8>) 
     Ok(block.len())
 }
 
-/// Hands the members on in their order. False: nobody takes them any more.
-async fn forward(mut members: Receiver<Member>, pieces: &Sender<Piece>) -> Result<bool, StepError> {
+/// Hands the members on in their order, sealed if they are to be. False: nobody takes them any more.
+async fn forward(
+    mut members: Receiver<Member>,
+    pieces: &Sender<Piece>,
+    sealer: &mut Option<Sealer>,
+) -> Result<bool, StepError> {
     while let Some(member) = members.recv().await {
         let made = member.await.or_reason(Reason::InternalError, "the compression ended in a bug")?;
         let bytes = made.map_err(|problem| {
             StepError::new(Reason::InternalError, "the copy was not compressed faithfully").because(problem)
         })?;
+        let bytes = match sealer {
+            Some(sealer) => sealer.seal(&bytes)?,
+            None => bytes,
+        };
         if pieces.send(Piece::Bytes(bytes)).await.is_err() {
             return Ok(false);
         }
@@ -204,7 +231,7 @@ mod tests {
             );
             members.send(last).await.ok().unwrap();
             drop(members);
-            assert!(forward(in_order, &sender).await.unwrap());
+            assert!(forward(in_order, &sender, &mut None).await.unwrap());
             sender.send(Piece::End).await.ok().unwrap();
             let mut packed = Vec::new();
             tokio::io::AsyncReadExt::read_to_end(&mut pieces, &mut packed).await.unwrap();

@@ -1,5 +1,6 @@
 //! Climbs the ladder of proof: read back, schema restored, all of it restored and compared.
 
+use crate::keys::Reader;
 use crate::ladder::Rules;
 use crate::place::{Place, Slot};
 use crate::proof::differences;
@@ -20,6 +21,7 @@ pub(crate) struct Attempt<'a> {
     pub(crate) database: &'a dyn Database,
     pub(crate) report: &'a DumpReport,
     pub(crate) stored: &'a Read,
+    pub(crate) reader: Reader<'a>,
     pub(crate) scratch: &'a Path,
 }
 
@@ -84,7 +86,7 @@ impl Attempt<'_> {
             cx.out.say(&format!("{}: no full proof: {why}", self.name));
             limit = Some(why);
         }
-        same_bytes(cx, self.place, self.slot, self.name, self.stored).await?;
+        same_bytes(cx, self.place, self.slot, self.name, (self.stored, self.reader)).await?;
         if plan.level < Proof::Schema {
             return Ok(Proved { level: Proof::Remote, limit, assertions });
         }
@@ -102,7 +104,7 @@ impl Attempt<'_> {
             self.place,
             self.slot,
             (self.name, self.database),
-            (needs, self.scratch, Depth::Content),
+            (self.reader, needs, self.scratch, Depth::Content),
         );
         let restored = match rules.full_limit() {
             None => read.await,

@@ -1,11 +1,13 @@
 //! The test of a backup: read it back from the store, restore all of it, look at what came.
 
+use crate::keys::Reader;
 use crate::place::{Place, Slot};
+use kit_backup::unpack;
 use kit_contract::body::{AssertionResult, RestoreNeeds};
 use kit_contract::{Name, Reason, Sha256};
 use kit_core::Progress;
 use kit_core::{Context, StepError};
-use kit_database::gunzip::{Fault, Gunzip, Read};
+use kit_database::gunzip::{ByteReader, Fault, Gunzip, Read};
 use kit_database::{Database, DatabaseError, Depth, Inspection};
 use sha2::Digest as _;
 use std::path::Path;
@@ -35,14 +37,10 @@ pub(crate) async fn read_back(
     place: &Place,
     slot: &Slot,
     (name, database): (&Name, &dyn Database),
-    (needs, scratch, depth): (Option<&RestoreNeeds>, &Path, Depth),
+    (reader, needs, scratch, depth): (Reader<'_>, Option<&RestoreNeeds>, &Path, Depth),
 ) -> Result<Restored, NotRestored> {
-    let source = match place.store.read_stream(&slot.key).await {
-        Ok(Some(source)) => source,
-        Ok(None) => return Err(NotRestored::Worthless("it is gone from the store".to_owned())),
-        Err(error) => return Err(NotRestored::Unknown(error.into())),
-    };
-    let mut gunzip = Gunzip::new(source, Progress::new(cx, format!("{name}: trying the restore"), None));
+    let progress = Progress::new(cx, format!("{name}: trying the restore"), None);
+    let mut gunzip = opened(place, slot, reader, progress).await?;
     let restored = database.restore_scratch(cx, &mut gunzip, needs, scratch).await;
     let restored = restored.map_err(|error| why_not(gunzip.fault(), error))?;
     let inspected = restored.inspect(cx, depth).await;
@@ -61,29 +59,63 @@ pub(crate) async fn read_back(
     }
 }
 
-/// Reads the backup back and compares it byte for byte, by digest.
+/// The backup as it comes out of the store, and out of its encryption.
+async fn opened(
+    place: &Place,
+    slot: &Slot,
+    reader: Reader<'_>,
+    progress: Progress,
+) -> Result<Gunzip, NotRestored> {
+    let source = stored_bytes(place, slot).await?;
+    let key = match reader {
+        Reader::With(key) => Some(key),
+        Reader::Plain | Reader::Nobody => None,
+    };
+    unpack(source, key, progress).await.map_err(|fault| of_fault(&fault))
+}
+
+async fn stored_bytes(place: &Place, slot: &Slot) -> Result<ByteReader, NotRestored> {
+    match place.store.read_stream(&slot.key).await {
+        Ok(Some(source)) => Ok(source),
+        Ok(None) => Err(NotRestored::Worthless("it is gone from the store".to_owned())),
+        Err(error) => Err(NotRestored::Unknown(error.into())),
+    }
+}
+
+/// Reads the backup back and compares it byte for byte, by digest; what is encrypted is opened and inflated on the
+/// way, if that can be done here, so that it is also known to hold what was dumped.
 pub(crate) async fn same_bytes(
     cx: &Context,
     place: &Place,
     slot: &Slot,
     name: &Name,
-    stored: &Read,
+    (stored, reader): (&Read, Reader<'_>),
 ) -> Result<(), NotRestored> {
-    let mut source = match place.store.read_stream(&slot.key).await {
-        Ok(Some(source)) => source,
-        Ok(None) => return Err(NotRestored::Worthless("it is gone from the store".to_owned())),
-        Err(error) => return Err(NotRestored::Unknown(error.into())),
-    };
+    if matches!(reader, Reader::With(_)) {
+        let progress = Progress::new(cx, format!("{name}: reading back"), Some(stored.uncompressed_bytes));
+        let mut gunzip = opened(place, slot, reader, progress).await?;
+        let through = cx.cancel.unless(tokio::io::copy(&mut gunzip, &mut tokio::io::sink())).await;
+        return match (through, gunzip.fault(), gunzip.read()) {
+            (None, ..) => Err(stopped()),
+            (_, Some(fault), _) => Err(of_fault(fault)),
+            (_, None, Some(found)) if found == *stored => Ok(()),
+            (_, None, Some(found)) => {
+                Err(NotRestored::Worthless(crate::proof::digests(stored, &found).join("; ")))
+            }
+            (_, None, None) => Err(NotRestored::Unknown(StepError::new(
+                Reason::InternalError,
+                "the backup was not read to its end",
+            ))),
+        };
+    }
+    let mut source = stored_bytes(place, slot).await?;
     let mut progress = Progress::new(cx, format!("{name}: reading back"), Some(stored.size_bytes));
     let mut hasher = sha2::Sha256::new();
     let mut size_bytes = 0_u64;
     let mut piece = vec![0_u8; 256 * 1024];
     loop {
         let Some(read) = cx.cancel.unless(source.read(&mut piece)).await else {
-            return Err(NotRestored::Unknown(StepError::new(
-                Reason::Interrupted,
-                "stopped before the backup was read back",
-            )));
+            return Err(stopped());
         };
         let count = read.map_err(|error| {
             let message = "the backup cannot be read back from the store";
@@ -102,14 +134,24 @@ pub(crate) async fn same_bytes(
     Err(NotRestored::Worthless(crate::proof::digests(stored, &found).join("; ")))
 }
 
-/// Tells a worthless backup from a test that could not be made.
-fn why_not(fault: Option<&Fault>, error: DatabaseError) -> NotRestored {
-    match (fault, error) {
-        (Some(Fault::Content(text)), _) => NotRestored::Worthless(text.clone()),
-        (Some(Fault::Store(text)), _) => NotRestored::Unknown(
+fn stopped() -> NotRestored {
+    NotRestored::Unknown(StepError::new(Reason::Interrupted, "stopped before the backup was read back"))
+}
+
+fn of_fault(fault: &Fault) -> NotRestored {
+    match fault {
+        Fault::Content(text) => NotRestored::Worthless(text.clone()),
+        Fault::Store(text) => NotRestored::Unknown(
             StepError::new(Reason::StoreUnreachable, "the backup cannot be read back from the store")
                 .because(text.clone()),
         ),
+    }
+}
+
+/// Tells a worthless backup from a test that could not be made.
+fn why_not(fault: Option<&Fault>, error: DatabaseError) -> NotRestored {
+    match (fault, error) {
+        (Some(fault), _) => of_fault(fault),
         (None, DatabaseError::Unavailable { what }) => NotRestored::Unavailable(what),
         (None, error @ (DatabaseError::Truncated { .. } | DatabaseError::Damaged { .. })) => {
             NotRestored::Worthless(StepError::from(error).chain())

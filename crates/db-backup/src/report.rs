@@ -11,10 +11,11 @@ use std::fmt::Write as _;
 pub(crate) fn line(backup: &DatabaseBackup) -> String {
     let rows: u64 = backup.tables.iter().map(|table| table.rows).sum();
     let adopted = if backup.adopted { ", made by an earlier run and proved again" } else { "" };
+    let sealed = if backup.details.encryption.is_some() { ", encrypted" } else { "" };
     let limit = backup.details.proof_limit.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
     let asked = in_a_line(&backup.details.assertions).map(|line| format!(", {line}")).unwrap_or_default();
     format!(
-        "{}: {} in {}, {} ({} before compression), proof: {}{limit}{asked}{adopted}",
+        "{}: {} in {}, {} ({} before compression){sealed}, proof: {}{limit}{asked}{adopted}",
         backup.database,
         count(rows, "row"),
         count(backup.tables.len() as u64, "table"),

@@ -1,6 +1,7 @@
 //! Stores that fail or lie, in process: what they do to a backup while it is made.
 
 use crate::args::Target;
+use crate::keys::Keys;
 use crate::ladder::Rules;
 use crate::one::back_up;
 use crate::place::Place;
@@ -132,7 +133,13 @@ impl Bench {
             required: Proof::Schema,
         };
         let scratch = self.folder.path().join("scratch");
-        let result = back_up(&self.cx, &Place::for_test(store).unwrap(), &target, (&rules, &scratch)).await;
+        let result = back_up(
+            &self.cx,
+            &Place::for_test(store).unwrap(),
+            &target,
+            (&rules, &Keys::default(), &scratch),
+        )
+        .await;
         let left = kit_core::fs::list(&scratch).unwrap().unwrap_or_default();
         assert!(left.is_empty(), "scratch copies stayed behind: {left:?}");
         result

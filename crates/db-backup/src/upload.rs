@@ -1,5 +1,6 @@
 //! From the database into the store, whole or not at all.
 
+use crate::keys::Lock;
 use crate::place::{Place, Slot};
 use crate::produce::{Produced, produce};
 use kit_contract::{Name, Reason};
@@ -17,13 +18,14 @@ pub(crate) async fn upload(
     cx: &Context,
     place: &Place,
     slot: &Slot,
-    database: &Name,
-    dump: Box<dyn Dump>,
+    (database, dump): (&Name, Box<dyn Dump>),
+    lock: Option<&Lock>,
 ) -> Result<(Uploaded, Produced), StepError> {
+    let sealer = lock.map(Lock::sealer).transpose()?;
     let (sender, mut pieces) = Pieces::channel(AHEAD);
     let progress = Progress::new(cx, format!("{database}: copying"), dump.size_hint_bytes());
     // A task of its own: compression and the store overlap.
-    let producer = tokio::spawn(produce(cx.clone(), dump, progress, sender));
+    let producer = tokio::spawn(produce(cx.clone(), dump, progress, (sender, sealer)));
     // The producer may have come to its end long before a slow store does: then nobody else hears of a stop.
     let stored = cx.cancel.unless(place.store.create_stream(&slot.key, &mut pieces)).await;
     // A short copy fits into the channel: that its producer came to the end says nothing about the store.

@@ -3,12 +3,13 @@
 use crate::Job;
 use crate::catalogue::object_key;
 use crate::judge::{not_comparable, not_holding, other_bytes, other_content};
+use kit_backup::unpack;
 use kit_contract::Reason;
 use kit_contract::body::{AssertionResult, DatabaseRestore};
 use kit_core::Progress;
 use kit_core::{Context, StepError};
 use kit_database::assertions::unmet;
-use kit_database::gunzip::{Fault, Gunzip};
+use kit_database::gunzip::Fault;
 use kit_database::{Beside, DatabaseError, Depth};
 use kit_store::Store;
 
@@ -72,10 +73,9 @@ async fn restore_one(
     let Some(source) = store.read_stream(&key).await? else {
         return Err(StepError::new(Reason::BackupNotFound, format!("{key} is gone from the store")));
     };
-    let mut gunzip = Gunzip::new(
-        source,
-        Progress::new(cx, format!("{}: restoring", job.name), Some(job.backup.uncompressed_bytes)),
-    );
+    let progress = Progress::new(cx, format!("{}: restoring", job.name), Some(job.backup.uncompressed_bytes));
+    let mut gunzip =
+        unpack(source, job.key.as_ref(), progress).await.map_err(|fault| of_fault(job, &fault))?;
     let beside = job.database.restore_beside(cx, &mut gunzip, job.backup.details.needs.as_ref(), id).await;
     let beside = beside.map_err(|error| why_not(job, gunzip.fault(), error))?;
     let compared = match gunzip.read() {
@@ -117,14 +117,20 @@ fn mismatch(job: &Job, difference: &str) -> StepError {
     StepError::new(Reason::RestoreMismatch, message).hint("the live database was not touched")
 }
 
-/// Tells a worthless backup from one that could not be fetched or put anywhere.
-fn why_not(job: &Job, fault: Option<&Fault>, error: DatabaseError) -> StepError {
-    match (fault, error) {
-        (Some(Fault::Content(text)), _) => mismatch(job, text),
-        (Some(Fault::Store(text)), _) => {
+fn of_fault(job: &Job, fault: &Fault) -> StepError {
+    match fault {
+        Fault::Content(text) => mismatch(job, text),
+        Fault::Store(text) => {
             StepError::new(Reason::StoreUnreachable, "the backup cannot be read from the store")
                 .because(text.clone())
         }
+    }
+}
+
+/// Tells a worthless backup from one that could not be fetched or put anywhere.
+fn why_not(job: &Job, fault: Option<&Fault>, error: DatabaseError) -> StepError {
+    match (fault, error) {
+        (Some(fault), _) => of_fault(job, fault),
         (None, error @ (DatabaseError::Truncated { .. } | DatabaseError::Damaged { .. })) => {
             mismatch(job, &StepError::from(error).chain())
         }

@@ -19,6 +19,7 @@ mod swap;
 use args::{Args, Target};
 use catalogue::{Catalogue, Chosen};
 use consent::Consent;
+use kit_backup::{IDENTITY_INPUT, Identity, key_for};
 use kit_contract::body::{DatabaseBackup, DatabaseRestore, Restore};
 use kit_contract::chain::ChainEvent;
 use kit_contract::config::Span;
@@ -27,6 +28,7 @@ use kit_core::StepError;
 use kit_database::Database;
 use kit_step::{
     CommandSpec, Example, IdentityRule, Outcome, OutputSpec, Program, SecretSpec, Step, StepContext,
+    ToolContext,
 };
 use kit_store::{Chain, Layout, Store};
 use std::sync::Arc;
@@ -38,6 +40,12 @@ pub fn program() -> Program {
         .step::<drill::Practice>()
 }
 
+/// What opens an encrypted backup.
+const IDENTITY: SecretSpec = SecretSpec {
+    name: IDENTITY_INPUT,
+    help: "an identity of age (what age-keygen writes) that opens the backup, if it is encrypted",
+};
+
 /// The step.
 struct DbRestore;
 
@@ -46,6 +54,13 @@ struct Job {
     name: Name,
     database: Box<dyn Database>,
     backup: DatabaseBackup,
+    /// Opens the backup; absent if it is not encrypted.
+    key: Option<Identity>,
+}
+
+/// The identity that was given.
+fn given_key(cx: &ToolContext) -> Result<Option<Identity>, StepError> {
+    cx.secret(IDENTITY_INPUT).map(|secret| Identity::parse(&secret)).transpose()
 }
 
 impl Step for DbRestore {
@@ -57,8 +72,9 @@ impl Step for DbRestore {
         details: "Without --confirm it changes nothing: it says which backup it would restore over which \
                   database, and which consent that needs. With it, the backup is fetched, its digest compared, \
                   restored beside the live database, compared in integrity, schema, rows and content, asked your assertions, \
-                  and only then put in its place by a rename. The database that was live is kept and named. Only finished, proved \
-                  backups are offered. Stop the programs that use the database first; everything written since \
+                  and only then put in its place by a rename. The database that was live is kept and named. Only finished, \
+                  proved backups are offered. An encrypted one is opened with an identity of age; without one nothing is \
+                  touched. Stop the programs that use the database first; everything written since \
                   the backup is lost to them.",
         examples: &[
             Example { what: "what would be restored?", line: "db-restore --deployment latest" },
@@ -75,10 +91,13 @@ impl Step for DbRestore {
             OutputSpec { name: "restored-to", help: "What was restored, one database per line" },
             OutputSpec { name: "kept", help: "Where the databases that gave way are kept, one per line" },
         ],
-        secrets: &[SecretSpec {
-            name: "database-url",
-            help: "the URL of one database, which is restored instead of those of deploy.toml",
-        }],
+        secrets: &[
+            SecretSpec {
+                name: "database-url",
+                help: "the URL of one database, which is restored instead of those of deploy.toml",
+            },
+            IDENTITY,
+        ],
         identity: IdentityRule::Own,
         rerun: "restores again, under an id of its own; what gave way before stays kept",
         deadline: Span::from_secs(2 * 60 * 60),
@@ -93,7 +112,8 @@ impl Step for DbRestore {
         let names: Vec<Name> = targets.iter().map(|target| target.name.clone()).collect();
         let catalogue = Catalogue::read(&*store, &layout, &args.deployment).await?;
         let chosen = catalogue.choose(&args.deployment, &names)?;
-        let jobs = jobs(targets, &chosen, &*store, &cx).await?;
+        let mut jobs = jobs(targets, &chosen, &*store, &cx).await?;
+        let given = given_key(&cx)?;
         let mut body = Restore {
             subject: chosen.deployment.clone(),
             dry_run: true,
@@ -102,9 +122,14 @@ impl Step for DbRestore {
         match consent::judge(&args.confirm, &names)? {
             Consent::NotGiven => {
                 let planned = report::planned(body, &names, &catalogue.unusable);
-                return Ok(catalogue.newer_elsewhere(&chosen).into_iter().fold(planned, Outcome::hint));
+                let planned = catalogue.newer_elsewhere(&chosen).into_iter().fold(planned, Outcome::hint);
+                let locked = jobs.iter().filter_map(|job| key_for(&job.backup, given.as_ref()).err());
+                return Ok(locked.fold(planned, |planned, error| planned.hint(error.chain())));
             }
             Consent::Given => body.dry_run = false,
+        }
+        for job in &mut jobs {
+            job.key = key_for(&job.backup, given.as_ref())?.cloned();
         }
         cx.save(body.clone());
         let id = identity.deployment_id;
@@ -161,7 +186,7 @@ async fn jobs(
             ));
         }
         catalogue::check_object(store, backup).await?;
-        jobs.push(Job { name: target.name, database, backup: backup.clone() });
+        jobs.push(Job { name: target.name, database, backup: backup.clone(), key: None });
     }
     Ok(jobs)
 }

@@ -8,6 +8,8 @@
 
 #[path = "it/drill.rs"]
 mod drill;
+#[path = "it/encrypted.rs"]
+mod encrypted;
 
 use kit_contract::Sha256;
 use kit_contract::body::{BackupDetails, DatabaseBackup, Proof, Restore};

@@ -6,6 +6,7 @@ use kit_core::Progress;
 use sha2::Digest as _;
 use std::io::{Error, ErrorKind, Write as _};
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context as TaskContext, Poll, ready};
 use tokio::io::{AsyncRead, ReadBuf};
 
@@ -27,9 +28,9 @@ pub enum Fault {
 /// Digests and sizes of what was read to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Read {
-    /// Of the compressed bytes.
+    /// Of the bytes as they are stored: compressed, and sealed where they are.
     pub sha256: Sha256,
-    /// Of the compressed bytes.
+    /// Of the bytes as they are stored.
     pub size_bytes: u64,
     /// Of what came out.
     pub uncompressed_sha256: Sha256,
@@ -45,6 +46,8 @@ pub struct Gunzip {
     current: Vec<u8>,
     at: usize,
     packed: Counter,
+    /// Of what the store gave, where something else changed it before it came here.
+    stored: Option<Tally>,
     plain: Counter,
     ended: bool,
     fault: Option<Fault>,
@@ -68,6 +71,35 @@ impl Counter {
     }
 }
 
+/// Digest and size of what has passed through a reader.
+pub struct Tally(Arc<Mutex<Counter>>);
+
+struct Tallied {
+    source: ByteReader,
+    counter: Arc<Mutex<Counter>>,
+}
+
+/// Digests what passes through, for whoever changes it before it is inflated.
+pub fn tallied(source: ByteReader) -> (ByteReader, Tally) {
+    let counter = Arc::new(Mutex::new(Counter::default()));
+    (Box::new(Tallied { source, counter: Arc::clone(&counter) }), Tally(counter))
+}
+
+impl AsyncRead for Tallied {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        task: &mut TaskContext<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut this.source).poll_read(task, buffer))?;
+        let mut counter = this.counter.lock().unwrap_or_else(PoisonError::into_inner);
+        counter.take(buffer.filled().get(before..).unwrap_or_default());
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl Gunzip {
     /// Nothing is read yet.
     pub fn new(source: ByteReader, progress: Progress) -> Self {
@@ -78,6 +110,7 @@ impl Gunzip {
             current: Vec::new(),
             at: 0,
             packed: Counter::default(),
+            stored: None,
             plain: Counter::default(),
             ended: false,
             fault: None,
@@ -85,11 +118,21 @@ impl Gunzip {
         }
     }
 
+    /// Inflates what was made of what a store gave, which was tallied. An error of the kind `InvalidData` means
+    /// that what the store gave is broken.
+    pub fn of_opened(source: ByteReader, stored: Tally, progress: Progress) -> Self {
+        Self { stored: Some(stored), ..Self::new(source, progress) }
+    }
+
     /// Digests and sizes, once it was read to its end.
     pub fn read(&self) -> Option<Read> {
+        let stored = match &self.stored {
+            Some(tally) => tally.0.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            None => self.packed.clone(),
+        };
         self.ended.then(|| Read {
-            sha256: self.packed.digest(),
-            size_bytes: self.packed.bytes,
+            sha256: stored.digest(),
+            size_bytes: stored.bytes,
             uncompressed_sha256: self.plain.digest(),
             uncompressed_bytes: self.plain.bytes,
         })
@@ -139,7 +182,13 @@ impl AsyncRead for Gunzip {
             }
             let mut input = ReadBuf::new(&mut this.input);
             if let Err(error) = ready!(Pin::new(&mut this.source).poll_read(task, &mut input)) {
-                return Poll::Ready(Err(this.fail(Fault::Store(error.to_string()))));
+                let broken = this.stored.is_some() && error.kind() == ErrorKind::InvalidData;
+                let text = error.to_string();
+                return Poll::Ready(Err(this.fail(if broken {
+                    Fault::Content(text)
+                } else {
+                    Fault::Store(text)
+                })));
             }
             let bytes = input.filled();
             this.packed.take(bytes);

@@ -72,7 +72,7 @@ impl Step for Practice {
                 help: "How long restoring and comparing took; empty if a restore failed",
             },
         ],
-        secrets: &[],
+        secrets: &[crate::IDENTITY],
         identity: IdentityRule::Own,
         rerun: "restores again, into a scratch place of its own",
         deadline: Span::from_secs(6 * 60 * 60),
@@ -87,6 +87,7 @@ impl Step for Practice {
         let layout = Layout::new(identity.app, identity.environment);
         let catalogue = Catalogue::read(&*store, &layout, &args.deployment).await?;
         let chosen = catalogue.choose(&args.deployment, &names)?;
+        let given = crate::given_key(&cx)?;
         let scratch = scratch(&cx, args.scratch.as_deref())?;
         let limits = cx.config().backup.drill;
         let limits = DrillLimits {
@@ -104,7 +105,8 @@ impl Step for Practice {
             let Some(config) = databases.iter().find(|database| database.name == backup.database) else {
                 continue;
             };
-            let tried = one::try_restore(&cx, &*store, (config, backup), scratch.path()).await;
+            let tried =
+                one::try_restore(&cx, &*store, (config, backup), (given.as_ref(), scratch.path())).await;
             cx.out.say(&report::line(&tried.entry));
             body.databases.push(tried.entry);
             incomplete.extend(tried.note);

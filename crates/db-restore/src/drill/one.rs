@@ -2,11 +2,12 @@
 
 use crate::catalogue::{check_object, object_key};
 use crate::judge::{not_comparable, not_holding, other_bytes, other_content};
+use kit_backup::{Identity, key_for, unpack};
 use kit_contract::body::{AssertionResult, DatabaseBackup, DatabaseDrill, Engine, TableRows};
 use kit_contract::{Reason, config};
 use kit_core::{Progress, Secret, StepError};
 use kit_database::assertions::unmet;
-use kit_database::gunzip::{Fault, Gunzip};
+use kit_database::gunzip::Fault;
 use kit_database::{DatabaseError, Depth};
 use kit_step::ToolContext;
 use kit_store::Store;
@@ -35,7 +36,7 @@ pub(super) async fn try_restore(
     cx: &ToolContext,
     store: &dyn Store,
     (config, backup): (&config::Database, &DatabaseBackup),
-    scratch: &Path,
+    (identity, scratch): (Option<&Identity>, &Path),
 ) -> Tried {
     let mut entry = DatabaseDrill {
         database: backup.database.clone(),
@@ -53,7 +54,7 @@ pub(super) async fn try_restore(
         assertions: Vec::new(),
         failure: None,
     };
-    match restore(cx, store, (config, backup), scratch).await {
+    match restore(cx, store, (config, backup), (identity, scratch)).await {
         Ok(restored) => {
             entry.restore_ms = Some(restored.restore_ms);
             entry.compare_ms = Some(restored.compare_ms);
@@ -77,8 +78,9 @@ async fn restore(
     cx: &ToolContext,
     store: &dyn Store,
     (config, backup): (&config::Database, &DatabaseBackup),
-    scratch: &Path,
+    (identity, scratch): (Option<&Identity>, &Path),
 ) -> Result<Restored, StepError> {
+    let opener = key_for(backup, identity)?;
     let (url, options) = super::place(config, cx)?;
     let url = url.unwrap_or_else(|| nowhere(backup.engine));
     let input = format!("the drill of {}", backup.database);
@@ -96,7 +98,7 @@ async fn restore(
     };
     let progress =
         Progress::new(cx, format!("{}: restoring", backup.database), Some(backup.uncompressed_bytes));
-    let mut gunzip = Gunzip::new(source, progress);
+    let mut gunzip = unpack(source, opener, progress).await.map_err(|fault| of_fault(backup, &fault))?;
     let restored = database.restore_scratch(cx, &mut gunzip, backup.details.needs.as_ref(), scratch).await;
     let restored = restored.map_err(|error| why_not(backup, gunzip.fault(), error))?;
     let restored_ms = cx.clock.elapsed_ms();
@@ -144,14 +146,20 @@ fn mismatch(backup: &DatabaseBackup, difference: &str) -> StepError {
         .hint("make a backup now, and find out what happened to this one")
 }
 
-/// Tells a worthless backup from one that could not be fetched or put anywhere.
-fn why_not(backup: &DatabaseBackup, fault: Option<&Fault>, error: DatabaseError) -> StepError {
-    match (fault, error) {
-        (Some(Fault::Content(text)), _) => mismatch(backup, text),
-        (Some(Fault::Store(text)), _) => {
+fn of_fault(backup: &DatabaseBackup, fault: &Fault) -> StepError {
+    match fault {
+        Fault::Content(text) => mismatch(backup, text),
+        Fault::Store(text) => {
             StepError::new(Reason::StoreUnreachable, "the backup cannot be read from the store")
                 .because(text.clone())
         }
+    }
+}
+
+/// Tells a worthless backup from one that could not be fetched or put anywhere.
+fn why_not(backup: &DatabaseBackup, fault: Option<&Fault>, error: DatabaseError) -> StepError {
+    match (fault, error) {
+        (Some(fault), _) => of_fault(backup, fault),
         (None, error @ (DatabaseError::Truncated { .. } | DatabaseError::Damaged { .. })) => {
             mismatch(backup, &StepError::from(error).chain())
         }

@@ -111,6 +111,15 @@ pub struct ContentDigests {
     pub beyond_tables: Option<Sha256>,
 }
 
+/// How a backup was encrypted before it left the machine that made it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ClientEncryption {
+    /// The format: `age`.
+    pub method: String,
+    /// The public keys for which it was encrypted; whoever has the private key of one of them can open it.
+    pub recipients: Vec<String>,
+}
+
 /// What else is known of a backup. All of it is optional: other engines and older versions do not say it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -128,6 +137,9 @@ pub struct BackupDetails {
     /// compared by its digest before anybody relies on it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub object_version: Option<String>,
+    /// How it was encrypted before it was stored; absent: it was not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<ClientEncryption>,
     /// Why no higher level of proof was reached, if one was wanted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proof_limit: Option<String>,
@@ -174,13 +186,13 @@ pub struct DatabaseBackup {
     pub key: String,
     /// Key of the metadata in the store.
     pub metadata_key: String,
-    /// Digest of the compressed object.
+    /// Digest of the object as it is stored: compressed, and encrypted where `details.encryption` says so.
     pub sha256: Sha256,
-    /// Size of the compressed object.
+    /// Size of the object as it is stored.
     pub size_bytes: u64,
-    /// Size before compression.
+    /// Size before compression and encryption.
     pub uncompressed_bytes: u64,
-    /// Digest before compression.
+    /// Digest before compression and encryption.
     pub uncompressed_sha256: Sha256,
     /// Rows per table, sorted by name.
     pub tables: Vec<TableRows>,

@@ -94,6 +94,42 @@ impl Default for Keep {
     }
 }
 
+/// For whom backups are encrypted before they leave the machine that makes them, in the format of age. At least one
+/// public key, from either place.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct BackupEncryption {
+    /// Public keys (`age1…`). Whoever has the private key of one of them can open a backup; nobody else can.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub recipients: Vec<String>,
+    /// A file of public keys, one a line, relative to `deploy.toml`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recipients_file: Option<String>,
+}
+
+impl BackupEncryption {
+    fn check(&self) -> Result<(), ConfigError> {
+        let path = "backup.encryption.recipients";
+        if self.recipients.is_empty() && self.recipients_file.is_none() {
+            let mut error = ConfigError::rule(path, "nobody is named who could open a backup");
+            error.hint =
+                Some("`age-keygen -o key.txt` prints a public key; keep the file elsewhere".to_owned());
+            return Err(error);
+        }
+        // A private key is never repeated.
+        if self.recipients.iter().any(|key| key.to_ascii_uppercase().contains("AGE-SECRET-KEY-")) {
+            let mut error = ConfigError::rule(path, "a private key stands there, where public keys belong");
+            error.hint =
+                Some("whoever can read this file could open every backup: make a new key".to_owned());
+            return Err(error);
+        }
+        match self.recipients.iter().find(|key| !key.starts_with("age1")) {
+            Some(key) => Err(ConfigError::rule(path, format!("{key:?} is no public key of age (age1…)"))),
+            None => Ok(()),
+        }
+    }
+}
+
 /// What `db-restore drill` has to keep to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -125,6 +161,9 @@ pub struct Backup {
     pub max_age: Span,
     /// Which backups `db-backup prune` leaves alone.
     pub keep: Keep,
+    /// For whom backups are encrypted before they are stored. Absent: they are not, but by the store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<BackupEncryption>,
     /// What `db-restore drill` has to keep to.
     pub drill: DrillLimits,
 }
@@ -139,6 +178,7 @@ impl Default for Backup {
             allow_external: false,
             max_age: Span::from_secs(60 * 60),
             keep: Keep::default(),
+            encryption: None,
             drill: DrillLimits::default(),
         }
     }
@@ -149,6 +189,9 @@ const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);
 
 impl Backup {
     pub(super) fn check(&self, databases: &[Database]) -> Result<(), ConfigError> {
+        if let Some(encryption) = &self.encryption {
+            encryption.check()?;
+        }
         for database in databases {
             let Some(external) = &database.backup else { continue };
             let path = format!("databases.{}.backup", database.name);

@@ -27,7 +27,7 @@ pub use app::{
     Database, ExternalCommand, MigrationTool, Prereleases, Release, Rollback, ScratchKind, Service,
 };
 pub use assertion::{Assertion, Expected};
-pub use backup::{Backup, DrillLimits, Keep, RequiredProof, WantedProof, When};
+pub use backup::{Backup, BackupEncryption, DrillLimits, Keep, RequiredProof, WantedProof, When};
 pub use channel::{Channel, ChannelKind, Event};
 pub use error::{ConfigError, nearest};
 pub use gate::{Gate, HoldAction, InconclusiveAction, ProbeTarget, ServiceProbe, Stage};

@@ -191,6 +191,24 @@ fn backups_that_would_never_be_made_are_refused() {
 }
 
 #[test]
+fn backups_are_encrypted_for_somebody_and_by_public_keys() {
+    let text = |encryption: &str| format!("app = \"shop\"\n[backup.encryption]\n{encryption}\n");
+    assert!(parse(&text("recipients = [\"age1abc\"]")).is_ok());
+    let config = parse(&text("recipients_file = \"ops/recipients.txt\"")).unwrap();
+    assert_eq!(parse(&config.to_toml().unwrap()).unwrap(), config);
+    for (encryption, says) in [
+        ("", "nobody is named who could open a backup"),
+        ("recipients = []", "nobody is named"),
+        ("recipients = [\"age1abc\", \"ssh-ed25519 AAAA\"]", "\"ssh-ed25519 AAAA\" is no public key"),
+        ("recipients = [\"AGE-SECRET-KEY-1HUNTER2\"]", "a private key stands there"),
+        ("recipient = \"age1abc\"", "recipients"),
+    ] {
+        let error = parse(&text(encryption)).unwrap_err().to_string();
+        assert!(error.contains(says) && !error.contains("HUNTER2"), "{encryption}: {error}");
+    }
+}
+
+#[test]
 fn a_secret_in_the_wrong_place_is_not_repeated() {
     let text = "app = \"shop\"\n[[databases]]\nname = \"main\"\nurl = \"postgres://u:hunter2@h/db\"\n";
     let error = parse(text).unwrap_err();

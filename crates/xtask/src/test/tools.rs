@@ -23,6 +23,8 @@ const DEBIAN: &[Row] = &[
     Row { package: "haproxy", probe: &["/usr/sbin/haproxy", "-v"] },
     Row { package: "socat", probe: &["socat", "-V"] },
     Row { package: "prometheus", probe: &["prometheus", "--version"] },
+    // Opens what db-backup encrypted, without us.
+    Row { package: "age", probe: &["age", "--version"] },
     // Server, client and contributed extensions of Debian's version.
     Row { package: "postgresql", probe: &["sh", "-c", "ls /usr/lib/postgresql/*/bin/initdb"] },
     // Server and client, which its package brings along.
