@@ -11,6 +11,7 @@ mod crashed;
 mod failed;
 mod happy;
 mod least_privilege;
+mod mariadb;
 mod object_store;
 mod postgres;
 mod refused;

@@ -96,6 +96,12 @@ pub trait Database: Send + Sync + std::fmt::Debug {
     /// If the database cannot be read at all; damage that was found is part of the answer.
     async fn inspect(&self, cx: &Context, depth: Depth) -> Result<Inspection, DatabaseError>;
 
+    /// Asks whether a dump could be made: programs that fit the server, the right to read everything. Copies nothing.
+    ///
+    /// # Errors
+    /// What [`Database::begin_dump`] would fail with before it copies anything.
+    async fn can_be_dumped(&self, cx: &Context) -> Result<(), DatabaseError>;
+
     /// Fixes a snapshot and begins to dump it. `scratch` is a folder for temporary files, which are
     /// gone when the dump is dropped.
     ///

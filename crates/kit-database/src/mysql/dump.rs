@@ -7,7 +7,7 @@
 use super::MysqlDatabase;
 use super::address::Address;
 use super::clients::{self, Clients};
-use super::connect::{self, Doing, Session};
+use super::connect::{self, Doing, Server, Session};
 use super::inspect::{self, Names};
 use super::rights::{Rights, refusal};
 use super::scan::{Content, Scanner};
@@ -110,15 +110,15 @@ pub(super) struct MysqlDump {
     after: AbortOnDropHandle<Result<Snapshot, DatabaseError>>,
 }
 
-pub(super) async fn begin(
-    database: &MysqlDatabase,
-    cx: &Context,
-    scratch: &Path,
-) -> Result<MysqlDump, DatabaseError> {
-    let display = database.display_name();
+/// A server that was asked who we are to it, and the programs that fit it.
+struct Ready {
+    connection: MySqlConnection,
+    server: Server,
+    clients: Clients,
+}
+
+async fn ready(database: &MysqlDatabase, cx: &Context, doing: Doing<'_>) -> Result<Ready, DatabaseError> {
     let name = &database.address.database;
-    let doing = Doing { action: "dump", database: &display, unfinished: "the database was dumped" };
-    let schema = SchemaFile::new(scratch)?;
     let reaching = Doing { action: "reach", ..doing };
     let mut connection = connect::open(&database.address, Session::Reading, cx, reaching).await?;
     let server = doing.run(cx, connect::server(&mut connection)).await?;
@@ -129,6 +129,42 @@ pub(super) async fn begin(
         return Err(doing.said(EngineError { text, code: None }));
     }
     let clients = clients::find(cx, database.options.tools.as_deref(), server.product).await?;
+    Ok(Ready { connection, server, clients })
+}
+
+/// Whether a dump could begin.
+pub(super) async fn can_begin(database: &MysqlDatabase, cx: &Context) -> Result<(), DatabaseError> {
+    let display = database.display_name();
+    let doing = Doing { action: "dump", database: &display, unfinished: "nothing was asked for" };
+    let Ready { mut connection, .. } = ready(database, cx, doing).await?;
+    let names = doing.run(cx, inspect::names(&mut connection, &database.address.database)).await?;
+    connect::close(connection).await;
+    fit(&names, &display)
+}
+
+/// A dump takes only what one snapshot covers.
+fn fit(names: &Names, display: &str) -> Result<(), DatabaseError> {
+    if names.unfit.is_empty() {
+        return Ok(());
+    }
+    Err(DatabaseError::Refused {
+        problem: format!(
+            "{display} cannot be copied in one snapshot: {}; convert it to InnoDB, or back it up by other means",
+            names.unfit.join(", ")
+        ),
+    })
+}
+
+pub(super) async fn begin(
+    database: &MysqlDatabase,
+    cx: &Context,
+    scratch: &Path,
+) -> Result<MysqlDump, DatabaseError> {
+    let display = database.display_name();
+    let name = &database.address.database;
+    let doing = Doing { action: "dump", database: &display, unfinished: "the database was dumped" };
+    let schema = SchemaFile::new(scratch)?;
+    let Ready { connection, server, clients } = ready(database, cx, doing).await?;
     let snapshot_at = cx.clock.now();
     let mut first = doing.run(cx, snapshot(connection)).await?;
     let found = async {
@@ -138,15 +174,7 @@ pub(super) async fn begin(
         Ok((names, inspect::schema_sha256(&lines), needs))
     };
     let (names, schema_sha256, needs) = doing.run(cx, found).await?;
-    if !names.unfit.is_empty() {
-        return Err(DatabaseError::Refused {
-            problem: format!(
-                "{display} cannot be copied in one snapshot: {}; convert it to InnoDB, or back it up by other \
-                 means",
-                names.unfit.join(", ")
-            ),
-        });
-    }
+    fit(&names, &display)?;
     let running = command(&database.address, &clients).arg(name).spawn_reading(cx)?;
     let before = AbortOnDropHandle::new(tokio::spawn(count(first, names.tables.clone())));
     let (began, has_begun) = oneshot::channel();

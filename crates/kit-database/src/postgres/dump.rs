@@ -47,6 +47,47 @@ pub(super) struct PostgresDump {
     counting: AbortOnDropHandle<Result<Counted, sqlx::Error>>,
 }
 
+/// A server that was asked for its version, and the programs that fit it.
+struct Ready {
+    connection: PgConnection,
+    version: String,
+    major: u32,
+    clients: Clients,
+}
+
+async fn ready(database: &PostgresDatabase, cx: &Context, doing: Doing<'_>) -> Result<Ready, DatabaseError> {
+    let reaching = Doing { action: "reach", ..doing };
+    let mut connection = connect::open(&database.address, Session::Reading, cx, reaching).await?;
+    let (version, number) = doing.run(cx, connect::version(&mut connection)).await?;
+    let major = number / 10_000;
+    if major < OLDEST_MAJOR {
+        return Err(DatabaseError::Refused {
+            problem: format!(
+                "{} is PostgreSQL {version}; {OLDEST_MAJOR} and later can be backed up",
+                doing.database
+            ),
+        });
+    }
+    let clients = clients::find(cx, database.options.tools.as_deref(), major).await?;
+    Ok(Ready { connection, version, major, clients })
+}
+
+/// Whether a dump could begin. What one may not read, `pg_dump` would find only when it comes to it.
+pub(super) async fn can_begin(database: &PostgresDatabase, cx: &Context) -> Result<(), DatabaseError> {
+    let display = database.address.display();
+    let doing = Doing { action: "dump", database: &display, unfinished: "nothing was asked for" };
+    let Ready { mut connection, .. } = ready(database, cx, doing).await?;
+    let unreadable = doing.run(cx, inspect::unreadable(&mut connection)).await?;
+    connect::close(connection).await;
+    let Some((first, others)) = unreadable.split_first() else { return Ok(()) };
+    let more = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
+    let text = format!(
+        "its user may not read all of {first}{more}: GRANT SELECT is needed on every table and sequence, and \
+         BYPASSRLS where policies hide rows"
+    );
+    Err(doing.said(EngineError { text: text.into(), code: None }))
+}
+
 pub(super) async fn begin(
     database: &PostgresDatabase,
     cx: &Context,
@@ -55,16 +96,7 @@ pub(super) async fn begin(
     let display = database.address.display();
     let doing = Doing { action: "dump", database: &display, unfinished: "the database was dumped" };
     let schema = SchemaFile::new(scratch)?;
-    let reaching = Doing { action: "reach", ..doing };
-    let mut connection = connect::open(&database.address, Session::Reading, cx, reaching).await?;
-    let (version, number) = doing.run(cx, connect::version(&mut connection)).await?;
-    let major = number / 10_000;
-    if major < OLDEST_MAJOR {
-        return Err(DatabaseError::Refused {
-            problem: format!("{display} is PostgreSQL {version}; {OLDEST_MAJOR} and later can be backed up"),
-        });
-    }
-    let clients = clients::find(cx, database.options.tools.as_deref(), major).await?;
+    let Ready { mut connection, version, major, clients } = ready(database, cx, doing).await?;
     let restore_point = restore_point(&mut connection, cx).await;
     let snapshot_at = cx.clock.now();
     let found = async {

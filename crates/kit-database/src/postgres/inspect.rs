@@ -129,6 +129,23 @@ pub(super) async fn names(connection: &mut PgConnection) -> Result<Names, sqlx::
     Ok(names)
 }
 
+/// Tables and sequences whose content the user may not see, or not all of it.
+pub(super) async fn unreadable(connection: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
+    let rows: Vec<(String, String)> = sqlx::query_as(
+        "SELECT n.nspname::text, c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE c.relkind IN ('r', 'S') AND c.relpersistence <> 't'
+            AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%'
+            AND (NOT has_schema_privilege(n.oid, 'USAGE')
+                OR CASE c.relkind WHEN 'S' THEN NOT has_sequence_privilege(c.oid, 'SELECT')
+                    ELSE NOT has_table_privilege(c.oid, 'SELECT') OR row_security_active(c.oid) END)
+         ORDER BY 1, 2",
+    )
+    .persistent(false)
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(|(schema, name)| Qualified { schema, name }.to_string()).collect())
+}
+
 /// Digest of the schema in normal form.
 pub(super) async fn schema(connection: &mut PgConnection) -> Result<Sha256, sqlx::Error> {
     Ok(Sha256::of(schema_lines(connection).await?.join("\n").as_bytes()))

@@ -107,6 +107,10 @@ impl Database for PostgresDatabase {
         inspected
     }
 
+    async fn can_be_dumped(&self, cx: &Context) -> Result<(), DatabaseError> {
+        dump::can_begin(self, cx).await
+    }
+
     async fn begin_dump(&self, cx: &Context, scratch: &Path) -> Result<Box<dyn Dump>, DatabaseError> {
         Ok(Box::new(dump::begin(self, cx, scratch).await?))
     }

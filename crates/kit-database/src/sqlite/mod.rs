@@ -142,6 +142,11 @@ impl Database for SqliteDatabase {
         inspect::inspect_file(&self.path, self.reading(), depth, cx, doing).await
     }
 
+    async fn can_be_dumped(&self, _cx: &Context) -> Result<(), DatabaseError> {
+        // Whoever can open it can copy it.
+        self.must_exist()
+    }
+
     async fn begin_dump(&self, cx: &Context, scratch: &Path) -> Result<Box<dyn Dump>, DatabaseError> {
         self.must_exist()?;
         Ok(Box::new(dump::begin(self, cx, scratch).await?))

@@ -5,7 +5,7 @@ use crate::run::Check;
 use crate::world::World;
 use kit_contract::Reason;
 use kit_contract::config::Database;
-use kit_core::StepError;
+use kit_core::{Secret, StepError};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,9 +35,14 @@ pub(crate) async fn open(
     world: &World,
     database: &Database,
 ) -> Result<Box<dyn kit_database::Database>, StepError> {
-    let url = world.cx.secret_ref(&database.url)?;
-    let input = format!("{} of database {}", database.url.env, database.name);
+    let (url, input) = url(world, database)?;
     Ok(kit_database::open(&url, &input, world.cx.context()).await?)
+}
+
+/// Its URL, and how errors name where that came from.
+pub(crate) fn url(world: &World, database: &Database) -> Result<(Secret, String), StepError> {
+    let url = world.cx.secret_ref(&database.url)?;
+    Ok((url, format!("{} of database {}", database.url.env, database.name)))
 }
 
 /// Whether it answers is the very question here, so no answer is a bad one. Without its address nobody

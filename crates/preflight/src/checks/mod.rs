@@ -2,6 +2,7 @@
 
 mod artifacts_kept;
 mod backup_finished;
+mod backup_possible;
 mod chain_valid;
 mod database_reachable;
 mod endpoint_reachable;
@@ -32,6 +33,7 @@ pub(crate) fn before_anything(world: &Arc<World>, args: &GoArgs) -> Vec<Check> {
     checks.push(service_watched::check(world));
     checks.push(router_answers::check(world));
     checks.extend(database_reachable::checks(world));
+    checks.extend(backup_possible::checks(world));
     checks.push(store_usable::check(world));
     checks.push(lock_free::check(world));
     checks.push(chain_valid::check(world));

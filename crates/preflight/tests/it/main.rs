@@ -160,6 +160,7 @@ fn all_good() {
             ("services_watched", "pass"),
             ("router_answers", "pass"),
             ("database_reachable:main", "pass"),
+            ("backup_possible:main", "pass"),
             ("store_usable", "pass"),
             ("lock_free", "pass"),
             ("chain_valid", "pass"),
@@ -172,7 +173,7 @@ fn all_good() {
         artifact["message"]
             .as_str()
             .unwrap()
-            .starts_with("all 14 checks passed; warning: secret_present:EXTRA")
+            .starts_with("all 15 checks passed; warning: secret_present:EXTRA")
     );
     assert_eq!(artifact["evidence"][0]["artifact"], "deployment");
     let scratch = sandbox.files().into_iter().filter(|file| file.contains("scratch-")).count();
@@ -197,6 +198,7 @@ fn all_that_is_wrong_is_said_at_once() {
         ("secret_present:TEAM_URL", "fail", "TEAM_URL holds \"***\", which is a masked value"),
         ("endpoint_reachable:1", "fail", "refused"),
         ("database_reachable:main", "fail", "no such database file: "),
+        ("backup_possible:main", "unavailable", "no such database file: "),
         ("store_usable", "fail", "would not outlive this CI job"),
         ("lock_free", "unavailable", "see store_usable"),
         ("chain_valid", "unavailable", "see store_usable"),
@@ -208,7 +210,7 @@ fn all_that_is_wrong_is_said_at_once() {
         assert_eq!(seen, outcome, "{id}: {message}");
         assert!(message.contains(text), "{id}: {message}");
     }
-    assert!(artifact["message"].as_str().unwrap().starts_with("5 of 13 checks failed: "), "{artifact}");
+    assert!(artifact["message"].as_str().unwrap().starts_with("5 of 14 checks failed: "), "{artifact}");
     let hints = artifact["hints"].to_string();
     assert!(hints.contains("set store.persistent = true"), "{hints}");
     assert!(hints.contains("secrets of an environment arrive only if they are passed on"), "{hints}");

@@ -76,6 +76,9 @@ async fn a_user_who_may_not_see_everything_gets_no_backup() {
         assert_eq!(error.reason(), Reason::DumpFailed);
         let text = StepError::from(error).chain();
         assert!(text.contains(lacks) && !text.contains("hunter2"), "{text}");
+        // It is known before anybody begins.
+        let foreseen = database.can_be_dumped(&place.cx).await.unwrap_err();
+        assert_eq!(StepError::from(foreseen).chain(), text);
     }
     // The program itself sees that it cannot read the bodies of others.
     place.server.sql("mysql", "GRANT EXECUTE ON shop.* TO half@'%'");
@@ -98,6 +101,8 @@ async fn what_cannot_be_copied_in_one_snapshot_is_refused() {
     assert_eq!(error.reason(), Reason::UsageError);
     let text = error.to_string();
     assert!(text.contains("old uses the engine MyISAM, past keeps the history"), "{text}");
+    let foreseen = place.database("shop").can_be_dumped(&place.cx).await.unwrap_err();
+    assert_eq!(foreseen.to_string(), text);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,4 +1,4 @@
-use super::{Place, needs};
+use super::{Place, PostgresDatabase, needs};
 use crate::{Database as _, DatabaseError, Depth, OpenOptions, ScratchPlace, compare};
 use kit_contract::Reason;
 use kit_contract::body::Extension;
@@ -65,7 +65,7 @@ async fn who_stops_reading_has_no_dump() {
 async fn a_wrong_password_is_told_and_not_repeated() {
     let place = Place::with("SELECT 1");
     let url = place.server.url_as("admin", "hunter2-wrong", "shop");
-    let database = super::PostgresDatabase::parse(&url, OpenOptions::default(), &place.cx).unwrap();
+    let database = PostgresDatabase::parse(&url, OpenOptions::default(), &place.cx).unwrap();
     for error in [
         database.begin_dump(&place.cx, place.folder.path()).await.map(drop).unwrap_err(),
         database.ping(&place.cx, std::time::Duration::from_secs(10)).await.map(drop).unwrap_err(),
@@ -79,6 +79,32 @@ async fn a_wrong_password_is_told_and_not_repeated() {
     let missing = place.database("nothing").begin_dump(&place.cx, place.folder.path()).await.map(drop);
     let text = StepError::from(missing.unwrap_err()).chain();
     assert!(text.contains("\"nothing\" does not exist"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_may_not_read_is_known_before_the_dump() {
+    let place = Place::with(
+        "CREATE ROLE reader LOGIN PASSWORD 'hunter2-reader'; CREATE TABLE open (a serial); CREATE TABLE closed (a text);
+         CREATE TABLE hidden (a text); ALTER TABLE hidden ENABLE ROW LEVEL SECURITY;
+         GRANT SELECT ON open, hidden TO reader",
+    );
+    let url = place.server.url_as("reader", "hunter2-reader", "shop");
+    let reader = PostgresDatabase::parse(&url, OpenOptions::default(), &place.cx).unwrap();
+    for (mend, first) in [
+        ("GRANT SELECT ON closed TO reader", "public.closed and 2 more"),
+        ("ALTER ROLE reader BYPASSRLS", "public.hidden and 1 more"),
+        ("GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO reader", "public.open_a_seq:"),
+    ] {
+        let error = reader.can_be_dumped(&place.cx).await.unwrap_err();
+        assert_eq!(error.reason(), Reason::DumpFailed);
+        let text = StepError::from(error).chain();
+        assert!(text.contains(&format!("may not read all of {first}")), "{text}");
+        // It is true: the dump itself finds it.
+        place.try_dump(&reader).await.map(drop).unwrap_err();
+        place.server.sql("shop", mend);
+    }
+    reader.can_be_dumped(&place.cx).await.unwrap();
+    place.try_dump(&reader).await.unwrap();
 }
 
 /// A dump that was cut or changed on its way back, at many places.
