@@ -75,7 +75,7 @@ pub trait Database: Send + Sync + std::fmt::Debug {
     /// The database as people may see it; never a credential.
     fn display(&self) -> String;
 
-    /// Extension of its dumps in the store, without compression: `sqlite`, later `sql`.
+    /// Extension of its dumps in the store, without compression: `sqlite`, `sql`, `dump`, `tar`.
     fn extension(&self) -> &'static str;
 
     /// Asks whether it is there and answers.

@@ -4,7 +4,7 @@ use crate::mysql::MysqlDatabase;
 use crate::postgres::PostgresDatabase;
 use crate::sqlite::SqliteDatabase;
 use crate::{Database, DatabaseError};
-use kit_contract::config;
+use kit_contract::config::{self, DumpFormat};
 use kit_core::{Context, Secret};
 use std::num::NonZeroU8;
 use std::path::PathBuf;
@@ -47,6 +47,8 @@ pub struct OpenOptions {
     /// Connections that copy the rows of large tables side by side (PostgreSQL); without this, the engine's own
     /// program copies everything.
     pub dump_jobs: Option<NonZeroU8>,
+    /// How it is dumped; what is restored says so itself.
+    pub format: config::DumpFormat,
     /// What must be true of it once it was restored.
     pub assertions: Vec<config::Assertion>,
 }
@@ -55,8 +57,12 @@ impl OpenOptions {
     /// What `deploy.toml` says of a database; where its restores are tried and its programs are, whoever read that
     /// knows better.
     pub fn of(database: &config::Database) -> Self {
-        let dump_jobs = database.dump_jobs.filter(|jobs| jobs.get() > 1);
-        Self { dump_jobs, assertions: database.assertions.clone(), ..Self::default() }
+        Self {
+            format: database.format,
+            dump_jobs: database.dump_jobs.filter(|jobs| jobs.get() > 1),
+            assertions: database.assertions.clone(),
+            ..Self::default()
+        }
     }
 }
 
@@ -108,7 +114,18 @@ fn parse(url: &Secret, input: &str, options: OpenOptions, cx: &Context) -> Resul
         return Err(refuse(format!("has no scheme; known are {}", known())));
     };
     let scheme = scheme.to_ascii_lowercase();
-    match SCHEMES.iter().find(|(name, _)| *name == scheme) {
+    let found = SCHEMES.iter().find(|(name, _)| *name == scheme);
+    if let (Some((_, Kind::Sqlite | Kind::Mysql)), format @ (DumpFormat::Custom | DumpFormat::Directory)) =
+        (found, options.format)
+    {
+        let problem = format!(
+            "format = \"{}\" is PostgreSQL's, and the URL from {input} is {scheme}:…, which has one format only: \
+             leave format out",
+            format.as_str()
+        );
+        return Err(DatabaseError::Refused { problem });
+    }
+    match found {
         Some((_, Kind::Sqlite)) => SqliteDatabase::parse(rest, options).map(Parsed::Sqlite).map_err(refuse),
         Some((_, Kind::Postgres)) => {
             cx.redactor.learn_url(text);
@@ -170,6 +187,22 @@ mod tests {
             let text = problem(url).await;
             assert!(text.contains(expected), "{url}: {text}");
             assert!(!text.contains("hunter2"), "{url}: {text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_format_that_the_engine_has_not_is_refused() {
+        let (cx, _) = Context::for_test(Env::default());
+        let options = OpenOptions { format: DumpFormat::Custom, ..Default::default() };
+        for (url, fits) in [("sqlite:a.db", false), ("mariadb://u@h/d", false), ("postgres://u@h/d", true)] {
+            let opened = open_for_restore(&Secret::new(url), "$URL", options.clone(), &cx).await;
+            match opened {
+                Ok(_) => assert!(fits, "{url}"),
+                Err(error) => {
+                    assert_eq!((fits, error.reason()), (false, Reason::UsageError), "{url}");
+                    assert!(error.to_string().contains("leave format out"), "{error}");
+                }
+            }
         }
     }
 

@@ -50,6 +50,33 @@ impl Shop {
     }
 }
 
+/// One database in two formats: each is proved in full and restored by the tool it is made for.
+#[test]
+fn a_backup_may_be_an_archive() {
+    let shop = Shop::open(
+        "format = \"custom\"\n[[databases]]\nname = \"twin\"\nurl = { env = \"MAIN_URL\" }\nformat = \"directory\"\n",
+    );
+    let ran = shop.sandbox.run(BINARY, &[]);
+    ended(&shop.sandbox, &ran, 0, "verified_full");
+    let backups = shop.sandbox.artifact::<Backup>("backup").body.unwrap().databases;
+    let found: Vec<_> = backups
+        .iter()
+        .map(|backup| (backup.key.rsplit_once(ID).unwrap().1, backup.details.format.as_deref()))
+        .collect();
+    assert_eq!(found, [(".main.dump.gz", Some("custom")), (".twin.tar.gz", Some("directory"))]);
+    assert_eq!(backups[0].details.content, backups[1].details.content);
+    let packed =
+        std::fs::read(shop.sandbox.path().join(format!(".deploy-kit/store/{}", backups[0].key))).unwrap();
+    let mut archive = Vec::new();
+    flate2::read::MultiGzDecoder::new(packed.as_slice()).read_to_end(&mut archive).unwrap();
+    shop.sandbox.write("archive", archive);
+    shop.server.sql("postgres", "CREATE DATABASE by_hand TEMPLATE template0");
+    let mut pg_restore = shop.server.command("pg_restore", "by_hand");
+    pg_restore.args(["--exit-on-error", "--dbname=by_hand"]).arg(shop.sandbox.path().join("archive"));
+    assert!(pg_restore.status().unwrap().success());
+    assert_eq!(shop.server.sql("by_hand", "SELECT count(*) FROM orders"), "20000");
+}
+
 #[test]
 fn a_backup_is_plain_sql_in_gzip_and_its_restore_was_tried() {
     let shop = Shop::open("");

@@ -127,6 +127,9 @@ pub struct BackupDetails {
     /// The program that dumped, with its version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
+    /// How it was dumped, if there is a choice: `plain`, `custom` or `directory`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
     /// Where the database's log stood when the content was fixed: LSN, or binary log and position, or GTID.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_position: Option<String>,

@@ -118,6 +118,31 @@ pub enum ScratchKind {
     Beside,
 }
 
+/// How a PostgreSQL database is dumped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DumpFormat {
+    /// SQL, which `gunzip | psql` restores.
+    #[default]
+    Plain,
+    /// An archive of `pg_dump --format=custom`, which `gunzip | pg_restore` restores, all of it or parts.
+    Custom,
+    /// A folder of `pg_dump --format=directory`, dumped and restored by several connections, as one tar. Either way
+    /// it needs room for a second, uncompressed copy in the scratch folder.
+    Directory,
+}
+
+impl DumpFormat {
+    /// The word used in `deploy.toml` and artifacts.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Custom => "custom",
+            Self::Directory => "directory",
+        }
+    }
+}
+
 /// Another tool that makes the backups of a database: a cloud's snapshots, pgBackRest, WAL-G.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -162,6 +187,9 @@ pub struct Database {
     /// Another tool that makes its backups, instead of `db-backup` itself. `backup.allow_external` must allow it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup: Option<ExternalCommand>,
+    /// How it is dumped. Other engines than PostgreSQL have one format only.
+    #[serde(default)]
+    pub format: DumpFormat,
     /// What must be true of it once it was restored. Asked of every backup that is proved in full, and of every
     /// restore and drill; read-only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -176,6 +204,12 @@ pub struct Database {
 
 impl Database {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
+        if self.dump_jobs.is_some_and(|jobs| jobs.get() > 1) && self.format == DumpFormat::Custom {
+            let path = format!("databases.{}.dump_jobs", self.name);
+            let message = "an archive in the custom format is written by one connection; use format = \"plain\" or \
+                           \"directory\"";
+            return Err(ConfigError::rule(path, message));
+        }
         let path = format!("databases.{}.assertions", self.name);
         super::unique(&path, self.assertions.iter().map(|assertion| assertion.name.as_str()))?;
         if self.backup.is_some() && !self.assertions.is_empty() {

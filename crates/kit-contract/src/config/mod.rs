@@ -24,7 +24,8 @@ mod tree;
 
 pub use address::{HeaderValue, Headers};
 pub use app::{
-    Database, ExternalCommand, MigrationTool, Prereleases, Release, Rollback, ScratchKind, Service,
+    Database, DumpFormat, ExternalCommand, MigrationTool, Prereleases, Release, Rollback, ScratchKind,
+    Service,
 };
 pub use assertion::{Assertion, Expected};
 pub use backup::{Backup, BackupEncryption, DrillLimits, Keep, RequiredProof, WantedProof, When};

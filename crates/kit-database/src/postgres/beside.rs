@@ -61,8 +61,9 @@ pub(super) async fn restore(
     let beside = Beside { name: name.clone(), id: id.to_owned() };
     let clients = scratch::clients_for(database, cx, needs).await?;
     let restoring = Doing { action: "restore into", database: &name, ..doing };
-    let restored =
-        restore::run(cx, &database.address.with_database(&name), &clients, reader, restoring).await;
+    let address = database.address.with_database(&name);
+    let into = restore::Into { address: &address, clients: &clients, scratch: None };
+    let restored = restore::run(cx, into, reader, restoring).await;
     let restored = match restored {
         Ok(()) => doing.run(cx, take_over(&mut connection, &database.address.database, &name)).await,
         Err(error) => Err(error),

@@ -3,6 +3,7 @@
 use super::address::Address;
 use crate::{DatabaseError, EngineError};
 use kit_core::Context;
+use kit_exec::ExecError;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _};
 use std::time::Duration;
@@ -83,6 +84,19 @@ impl Doing<'_> {
             ("dump", _) => DatabaseError::Dump { database, source },
             (action, _) => DatabaseError::Unreachable { action, database, source },
         }
+    }
+
+    /// A program that makes a dump failed.
+    pub(super) fn not_made(&self, error: ExecError) -> DatabaseError {
+        match error {
+            error @ ExecError::Cancelled { .. } => error.into(),
+            error => self.said(EngineError::from(&error)),
+        }
+    }
+
+    /// The dump is not whole.
+    pub(super) fn truncated(&self, problem: String) -> DatabaseError {
+        DatabaseError::Truncated { database: self.database.to_owned(), problem }
     }
 
     /// The step was cancelled.

@@ -1,20 +1,21 @@
-//! A dump: `pg_dump` in a snapshot that we export, counted by us in the same snapshot, and read along.
+//! A dump: `pg_dump` in a snapshot that we export, counted by us in the same snapshot, and read along, whatever
+//! its format.
 
-use super::PostgresDatabase;
 use super::clients::{self, Clients};
 use super::connect::{self, Doing, Session};
-use super::header;
 use super::ident::Qualified;
 use super::inspect::{self, Names};
 use super::parallel::{self, Decision};
 use super::reader::{DumpReader, PgDump, Source};
 use super::scan::{Content, Scanner};
+use super::{PostgresDatabase, archive, header};
 use crate::schema_file::SchemaFile;
 use crate::{DatabaseError, Dump, DumpReport, EngineError, TableState};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use kit_contract::Sha256;
 use kit_contract::body::BackupDetails;
+use kit_contract::config::DumpFormat;
 use kit_core::Context;
 use kit_exec::Command;
 use sqlx::postgres::PgConnection;
@@ -43,7 +44,7 @@ pub(super) struct PostgresDump {
     names: Names,
     schema_sha256: Sha256,
     details: BackupDetails,
-    reader: DumpReader,
+    reading: Box<dyn ReadAlong>,
     counting: AbortOnDropHandle<Result<Counted, sqlx::Error>>,
 }
 
@@ -88,6 +89,24 @@ pub(super) async fn can_begin(database: &PostgresDatabase, cx: &Context) -> Resu
     Err(doing.said(EngineError { text: text.into(), code: None }))
 }
 
+/// The bytes of a dump, examined while somebody reads them.
+#[async_trait]
+pub(super) trait ReadAlong: Send {
+    /// The bytes.
+    fn reader(&mut self) -> &mut (dyn AsyncRead + Send + Unpin);
+
+    /// After the reader's end: what was examined, if all of it was made and read.
+    async fn finish(self: Box<Self>, cx: &Context, doing: Doing<'_>) -> Result<Examined, DatabaseError>;
+}
+
+/// What was examined of a whole dump.
+pub(super) struct Examined {
+    /// How many bytes the reader gave.
+    pub(super) bytes: u64,
+    pub(super) content: Content,
+    pub(super) schema: SchemaFile,
+}
+
 pub(super) async fn begin(
     database: &PostgresDatabase,
     cx: &Context,
@@ -110,47 +129,83 @@ pub(super) async fn begin(
         let schema_sha256 = inspect::schema(&mut connection).await?;
         let needs = inspect::needs(&mut connection).await?;
         let decision = match database.options.dump_jobs {
-            Some(jobs) => {
+            Some(jobs) if database.options.format == DumpFormat::Plain => {
                 Some(parallel::decide(&mut connection, &names, (major, jobs, database.dump_sizes)).await?)
             }
-            None => None,
+            _ => None,
         };
         Ok((snapshot, position, names, schema_sha256, needs, decision))
     };
     let (snapshot, log_position, names, schema_sha256, needs, decision) = doing.run(cx, found).await?;
-    let strip = header::may_differ(clients.major, major).then_some(major);
-    let scanner = Scanner::new(schema);
-    let source = match decision {
-        Some(Decision::Several(plan)) => {
-            let with = (&clients, snapshot.as_str(), strip);
-            Source::Several(parallel::begin(database, plan, with, cx, doing).await?)
-        }
-        alone => {
-            if let Some(Decision::Alone(why)) = alone {
-                cx.out.say(&format!("{display} is copied by one connection: {why}"));
-            }
-            Source::One(PgDump::new(command(database, &clients, &snapshot).spawn_reading(cx)?, strip))
-        }
+    let format = database.options.format;
+    let start = Start { database, clients: &clients, major, snapshot: &snapshot, scratch };
+    let reading: Box<dyn ReadAlong> = match format {
+        DumpFormat::Plain => Box::new(plain(start, cx, (decision, schema), doing).await?),
+        DumpFormat::Custom => Box::new(archive::custom(start, cx, schema)?),
+        DumpFormat::Directory => Box::new(archive::directory(start, cx, schema, doing).await?),
     };
     let tables: Vec<Qualified> = names.tables.keys().cloned().collect();
     let counting = AbortOnDropHandle::new(tokio::spawn(count(connection, tables)));
     let details = BackupDetails {
         client: Some(format!("pg_dump {}", clients.version)),
+        format: Some(format.as_str().to_owned()),
         log_position: Some(log_position),
         restore_point,
         needs: Some(needs),
         ..BackupDetails::default()
     };
-    let reader = DumpReader::new(source, scanner);
-    Ok(PostgresDump { display, version, snapshot_at, names, schema_sha256, details, reader, counting })
+    Ok(PostgresDump { display, version, snapshot_at, names, schema_sha256, details, reading, counting })
+}
+
+/// What is known when `pg_dump` is started.
+#[derive(Clone, Copy)]
+pub(super) struct Start<'a> {
+    pub(super) database: &'a PostgresDatabase,
+    pub(super) clients: &'a Clients,
+    /// Major version of the server.
+    pub(super) major: u32,
+    pub(super) snapshot: &'a str,
+    /// A folder for temporary files.
+    pub(super) scratch: &'a Path,
+}
+
+impl Start<'_> {
+    /// `pg_dump` with all that its runs have in common.
+    pub(super) fn pg_dump(&self) -> Command {
+        command(self.database, self.clients, self.snapshot)
+    }
 }
 
 /// `pg_dump` with all that its runs have in common.
 pub(super) fn command(database: &PostgresDatabase, clients: &Clients, snapshot: &str) -> Command {
     let command = Command::new(clients.program("pg_dump"))
-        .args(["--format=plain", "--no-password", LOCK_WAIT])
+        .args(["--no-password", LOCK_WAIT])
         .arg(format!("--snapshot={snapshot}"));
     database.address.give_to(command)
+}
+
+/// One `pg_dump`, or several connections.
+async fn plain(
+    start: Start<'_>,
+    cx: &Context,
+    (decision, schema): (Option<Decision>, SchemaFile),
+    doing: Doing<'_>,
+) -> Result<DumpReader, DatabaseError> {
+    let strip = header::may_differ(start.clients.major, start.major).then_some(start.major);
+    let source = match decision {
+        Some(Decision::Several(plan)) => {
+            let with = (start.clients, start.snapshot, strip);
+            Source::Several(parallel::begin(start.database, plan, with, cx, doing).await?)
+        }
+        alone => {
+            if let Some(Decision::Alone(why)) = alone {
+                cx.out.say(&format!("{} is copied by one connection: {why}", doing.database));
+            }
+            let pg_dump = start.pg_dump().arg("--format=plain");
+            Source::One(PgDump::new(pg_dump.spawn_reading(cx)?, strip))
+        }
+    };
+    Ok(DumpReader::new(source, Scanner::new(schema)))
 }
 
 /// A named point in the log to which a physical restore can go. `None` where we may not write one.
@@ -197,21 +252,13 @@ impl Dump for PostgresDump {
     }
 
     fn reader(&mut self) -> &mut (dyn AsyncRead + Send + Unpin) {
-        &mut self.reader
+        self.reading.reader()
     }
 
     async fn finish(self: Box<Self>, cx: &Context) -> Result<DumpReport, DatabaseError> {
-        let Self { display, names, schema_sha256, details, reader, counting, .. } = *self;
+        let Self { display, names, schema_sha256, details, reading, counting, .. } = *self;
         let doing = Doing { action: "dump", database: &display, unfinished: "the database was dumped" };
-        let truncated = |problem| DatabaseError::Truncated { database: display.clone(), problem };
-        let DumpReader { source, scanner, ended } = reader;
-        if !ended {
-            source.stop().await;
-            return Err(truncated(format!("only {} bytes of it were read", scanner.bytes())));
-        }
-        source.finish(cx, doing).await?;
-        let uncompressed_bytes = scanner.bytes();
-        let (content, schema) = scanner.finish().map_err(truncated)?;
+        let Examined { bytes: uncompressed_bytes, content, schema } = reading.finish(cx, doing).await?;
         let counted = match cx.cancel.unless(counting).await {
             None => return Err(doing.cancelled(cx)),
             Some(Ok(counted)) => counted.map_err(|error| doing.failed(error))?,
@@ -220,7 +267,8 @@ impl Dump for PostgresDump {
             }
         };
         connect::close(counted.connection).await;
-        let tables = balance(&content, &counted.tables, &names).map_err(truncated)?;
+        let tables =
+            balance(&content, &counted.tables, &names).map_err(|problem| doing.truncated(problem))?;
         let mut positions = content.sequences;
         positions.retain(|sequence, _| names.sequences.contains(sequence));
         let beyond = inspect::beyond_tables(&positions, &counted.large_objects);

@@ -1,12 +1,14 @@
 //! PostgreSQL: dumped by `pg_dump`, restored by `psql`, examined and migrated through sqlx.
 
 mod address;
+mod archive;
 mod assertions;
 mod beside;
 mod clients;
 mod cluster;
 mod connect;
 mod dump;
+mod from_archive;
 mod header;
 mod ident;
 mod inspect;
@@ -28,6 +30,7 @@ use address::Address;
 use async_trait::async_trait;
 use connect::{Doing, Session};
 use kit_contract::body::{AssertionResult, Engine, RestoreNeeds, TableRows};
+use kit_contract::config::DumpFormat;
 use kit_core::Context;
 use std::path::Path;
 use std::time::Duration;
@@ -70,7 +73,11 @@ impl Database for PostgresDatabase {
     }
 
     fn extension(&self) -> &'static str {
-        "sql"
+        match self.options.format {
+            DumpFormat::Plain => "sql",
+            DumpFormat::Custom => "dump",
+            DumpFormat::Directory => "tar",
+        }
     }
 
     async fn ping(&self, cx: &Context, limit: Duration) -> Result<ServerInfo, DatabaseError> {

@@ -1,23 +1,25 @@
 //! The bytes of a dump: from one `pg_dump`, or put together from several producers, and read along.
 
 use super::connect::Doing;
+use super::dump::{Examined, ReadAlong};
 use super::header;
 use super::parallel::Parallel;
 use super::scan::Scanner;
+use crate::DatabaseError;
 use crate::schema_file::SchemaFile;
-use crate::{DatabaseError, EngineError};
+use async_trait::async_trait;
 use kit_core::Context;
-use kit_exec::{ExecError, Running};
+use kit_exec::Running;
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll, ready};
 use tokio::io::{AsyncRead, ReadBuf};
 
 /// The dump, scanned as it is handed out.
 pub(super) struct DumpReader {
-    pub(super) source: Source,
-    pub(super) scanner: Scanner<SchemaFile>,
+    source: Source,
+    scanner: Scanner<SchemaFile>,
     /// True once the end was seen.
-    pub(super) ended: bool,
+    ended: bool,
 }
 
 /// Who makes the bytes.
@@ -47,6 +49,25 @@ impl Source {
 impl DumpReader {
     pub(super) const fn new(source: Source, scanner: Scanner<SchemaFile>) -> Self {
         Self { source, scanner, ended: false }
+    }
+}
+
+#[async_trait]
+impl ReadAlong for DumpReader {
+    fn reader(&mut self) -> &mut (dyn AsyncRead + Send + Unpin) {
+        self
+    }
+
+    async fn finish(self: Box<Self>, cx: &Context, doing: Doing<'_>) -> Result<Examined, DatabaseError> {
+        let Self { source, scanner, ended } = *self;
+        if !ended {
+            source.stop().await;
+            return Err(doing.truncated(format!("only {} bytes of it were read", scanner.bytes())));
+        }
+        source.finish(cx, doing).await?;
+        let bytes = scanner.bytes();
+        let (content, schema) = scanner.finish().map_err(|problem| doing.truncated(problem))?;
+        Ok(Examined { bytes, content, schema })
     }
 }
 
@@ -96,8 +117,7 @@ impl PgDump {
     pub(super) async fn finish(self, doing: Doing<'_>) -> Result<(), DatabaseError> {
         match self.running.finish().await {
             Ok(_) => Ok(()),
-            Err(error @ ExecError::Cancelled { .. }) => Err(error.into()),
-            Err(error) => Err(doing.said(EngineError::from(&error))),
+            Err(error) => Err(doing.not_made(error)),
         }
     }
 }

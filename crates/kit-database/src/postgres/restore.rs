@@ -1,15 +1,18 @@
 //! A dump into an empty database: `psql`, which stops at the first error, fed from a stream that is read
-//! along. It sees the end of its input only if the dump was whole.
+//! along. It sees the end of its input only if the dump was whole. Archives: see `from_archive`.
 
 use super::address::Address;
+use super::archive::{self, Kind};
 use super::clients::Clients;
 use super::connect::Doing;
+use super::from_archive;
 use super::scan::Scanner;
 use crate::pieces::{Piece, Pieces};
 use crate::schema_file::Nowhere;
 use crate::{DatabaseError, EngineError};
 use kit_core::Context;
 use kit_exec::{Command, ExecError, Status, Stdin, Stdout};
+use std::path::Path;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::sync::mpsc::Sender;
 
@@ -19,36 +22,69 @@ const AHEAD: usize = 4;
 /// `psql` exits with 3 if a statement failed, with 2 if the connection broke (psql(1), EXIT STATUS).
 const STATEMENT_FAILED: i32 = 3;
 
-/// Restores into `address`, which must be empty.
+/// Where a dump is restored, and by which programs.
+#[derive(Clone, Copy)]
+pub(super) struct Into<'a> {
+    /// A database, which must be empty.
+    pub(super) address: &'a Address,
+    pub(super) clients: &'a Clients,
+    /// A folder for temporary files; without this, the system's.
+    pub(super) scratch: Option<&'a Path>,
+}
+
+/// Restores a dump of any format, which says itself what it is.
 pub(super) async fn run(
     cx: &Context,
-    address: &Address,
-    clients: &Clients,
+    into: Into<'_>,
+    reader: &mut (dyn AsyncRead + Send + Unpin),
+    doing: Doing<'_>,
+) -> Result<(), DatabaseError> {
+    let head = cx.cancel.unless(archive::kind(reader)).await;
+    let (kind, head) =
+        head.ok_or_else(|| doing.cancelled(cx))?.map_err(|source| unreadable(source, doing))?;
+    let mut reader = std::io::Cursor::new(head).chain(reader);
+    match kind {
+        Kind::Plain => plain(cx, into, &mut reader, doing).await,
+        Kind::Custom => from_archive::custom(cx, into, &mut reader, doing).await,
+        Kind::Directory => from_archive::directory(cx, into, &mut reader, doing).await,
+    }
+}
+
+/// How a decompressor says that its input ended early, and every other error.
+pub(super) fn unreadable(source: std::io::Error, doing: Doing<'_>) -> DatabaseError {
+    if source.kind() == std::io::ErrorKind::UnexpectedEof {
+        return doing.truncated(format!("the stream broke off: {source}"));
+    }
+    DatabaseError::Transfer { action: "read", database: doing.database.to_owned(), source }
+}
+
+/// What a restore asks of the server, whoever does it: nothing may end it but its end.
+pub(super) const OPTIONS: &str = "-c client_min_messages=warning -c statement_timeout=0 -c lock_timeout=0";
+
+async fn plain(
+    cx: &Context,
+    into: Into<'_>,
     reader: &mut (dyn AsyncRead + Send + Unpin),
     doing: Doing<'_>,
 ) -> Result<(), DatabaseError> {
     let (sender, pieces) = Pieces::channel(AHEAD);
-    let command = Command::new(clients.program("psql"))
+    let command = Command::new(into.clients.program("psql"))
         .args(["--no-psqlrc", "--quiet", "--no-password", "--single-transaction", "--output=/dev/null"])
         // Codes, to tell a worthless dump from a full disk.
         .args(["--set=ON_ERROR_STOP=1", "--set=VERBOSITY=verbose"]);
-    let psql = address
+    let psql = into
+        .address
         .give_to(command)
-        .env("PGOPTIONS", "-c client_min_messages=warning -c statement_timeout=0 -c lock_timeout=0")
+        .env("PGOPTIONS", OPTIONS)
         .stdin(Stdin::Stream(Box::new(pieces)))
         .stdout(Stdout::Capture { limit_bytes: 1 << 20 })
         // Details and contexts of errors hold rows, which are none of the log's business.
         .quiet_stderr();
     let (poured, ran) = tokio::join!(pour(reader, sender), psql.run(cx));
-    let database = doing.database.to_owned();
     match (poured, ran) {
         (_, Err(error @ ExecError::Cancelled { .. })) => Err(error.into()),
-        (Err(Poured::Incomplete(problem)), _) => Err(DatabaseError::Truncated { database, problem }),
-        (Err(Poured::Read(source)), _) if source.kind() == std::io::ErrorKind::UnexpectedEof => {
-            let problem = format!("the stream broke off: {source}");
-            Err(DatabaseError::Truncated { database, problem })
-        }
-        (Err(Poured::Read(source)), _) => Err(DatabaseError::Transfer { action: "read", database, source }),
+        (Err(Poured::Incomplete(problem)), _) => Err(doing.truncated(problem)),
+        (Err(Poured::Read(source)), _) => Err(unreadable(source, doing)),
         (_, Ok(_)) => Ok(()),
         (_, Err(error)) => Err(judge(&error, doing)),
     }
@@ -89,8 +125,8 @@ async fn pour(reader: &mut (dyn AsyncRead + Send + Unpin), to: Sender<Piece>) ->
     Ok(())
 }
 
-/// What `psql` complained of, without details.
-fn complaint(stderr: &[String]) -> Option<EngineError> {
+/// What the server complained of, without details.
+pub(super) fn complaint(stderr: &[String]) -> Option<EngineError> {
     stderr.iter().find_map(|line| {
         let (_, said) =
             ["ERROR:  ", "FATAL:  ", "PANIC:  "].iter().find_map(|level| line.split_once(level))?;
@@ -116,7 +152,7 @@ fn judge(error: &ExecError, doing: Doing<'_>) -> DatabaseError {
 
 /// True if a failure is that of the server, not of the dump. Pure; codes are those of
 /// postgresql.org/docs/current/errcodes-appendix.html.
-fn unavailable(code: &str, text: &str) -> bool {
+pub(super) fn unavailable(code: &str, text: &str) -> bool {
     let class = code.get(..2).unwrap_or_default();
     match class {
         // Insufficient resources, operator intervention, system error, configuration, connection.
@@ -125,7 +161,8 @@ fn unavailable(code: &str, text: &str) -> bool {
             let missing = text.contains("is not available") && text.contains("extension");
             let role = code == "42704" && text.starts_with("role ");
             let library = text.contains("must be preloaded") || text.contains("shared_preload_libraries");
-            missing || role || library
+            // Insufficient privilege.
+            code == "42501" || missing || role || library
         }
     }
 }
@@ -143,6 +180,7 @@ mod tests {
             ("0A000", "extension \"postgis\" is not available", true),
             ("42704", "role \"ada\" does not exist", true),
             ("42704", "type \"mood\" does not exist", false),
+            ("42501", "permission denied to create extension \"hstore\"", true),
             ("42601", "syntax error at or near \"CREAT\"", false),
             ("23505", "could not create unique index", false),
             ("22P02", "invalid input syntax for type integer", false),

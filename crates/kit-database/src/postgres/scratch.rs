@@ -117,7 +117,7 @@ pub(super) async fn restore(
     let name =
         format!("{}_deploy_kit_scratch", database.address.database.chars().take(40).collect::<String>());
     let place = PostgresScratch { server, name, questions: database.options.assertions.clone() };
-    match fill(database, cx, reader, needs, &place).await {
+    match fill(database, cx, reader, (needs, scratch), &place).await {
         Ok(()) => Ok(Box::new(place)),
         Err(error) => {
             // The first error is the one to report.
@@ -162,7 +162,7 @@ async fn fill(
     database: &PostgresDatabase,
     cx: &Context,
     reader: &mut (dyn AsyncRead + Send + Unpin),
-    needs: &RestoreNeeds,
+    (needs, scratch): (&RestoreNeeds, &Path),
     place: &PostgresScratch,
 ) -> Result<(), DatabaseError> {
     let shown = place.display();
@@ -175,7 +175,9 @@ async fn fill(
     connect::close(connection).await;
     let clients = clients_for(database, cx, needs).await?;
     let doing = Doing { action: "restore into", database: "the scratch database", unfinished: UNFINISHED };
-    restore::run(cx, &place.server.address(&place.name), &clients, reader, doing).await
+    let address = place.server.address(&place.name);
+    let into = restore::Into { address: &address, clients: &clients, scratch: Some(scratch) };
+    restore::run(cx, into, reader, doing).await
 }
 
 /// The `psql` for a dump: that of the `pg_dump` that made it.

@@ -124,7 +124,10 @@ pub(super) async fn begin(
     doing: Doing<'_>,
 ) -> Result<Parallel, DatabaseError> {
     let run = |args: Vec<String>| {
-        let running = super::dump::command(database, clients, snapshot).args(args).spawn_reading(cx)?;
+        let running = super::dump::command(database, clients, snapshot)
+            .arg("--format=plain")
+            .args(args)
+            .spawn_reading(cx)?;
         Ok::<_, DatabaseError>(PgDump::new(running, strip))
     };
     let before = run(vec!["--section=pre-data".to_owned()])?;

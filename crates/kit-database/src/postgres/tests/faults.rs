@@ -2,6 +2,7 @@ use super::{Place, PostgresDatabase, needs};
 use crate::{Database as _, DatabaseError, Depth, OpenOptions, ScratchPlace, compare};
 use kit_contract::Reason;
 use kit_contract::body::Extension;
+use kit_contract::config::DumpFormat;
 use kit_core::{Cause, Context, Env, StepError};
 use kit_testing::postgres::Server;
 use tokio::io::AsyncReadExt as _;
@@ -195,12 +196,17 @@ async fn an_older_client_is_refused_before_it_starts_and_a_newer_one_fits_its_du
 
     let place = Place::with("CREATE TABLE t (a integer); INSERT INTO t VALUES (1), (2)");
     let tools = Some(Server::newer_programs());
-    let new_client = place
-        .database_with("shop", OpenOptions { tools, scratch: ScratchPlace::Beside, ..Default::default() });
+    let options = OpenOptions { tools, scratch: ScratchPlace::Beside, ..Default::default() };
+    let new_client = place.database_with("shop", options.clone());
     let (dump, report) = place.try_dump(&new_client).await.unwrap();
     assert!(report.details.client.as_ref().unwrap().starts_with("pg_dump 18"), "{:?}", report.details.client);
     let restored = place.restored_by(&new_client, &dump, needs(&report), Depth::Content).await.unwrap();
     assert_eq!(compare(&report.inspection, &restored), []);
+    // Nobody can leave a setting out of an archive.
+    let custom = place.database_with("shop", OpenOptions { format: DumpFormat::Custom, ..options });
+    let error = place.try_dump(&custom).await.map(drop).unwrap_err();
+    assert_eq!(error.reason(), Reason::ToolMissing);
+    assert!(error.to_string().contains("install those of 15, or use format = \"plain\""), "{error}");
 }
 
 #[tokio::test]

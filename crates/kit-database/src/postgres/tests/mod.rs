@@ -1,5 +1,6 @@
 //! Real servers, one per test.
 
+mod archive;
 mod assertions;
 mod content;
 mod faults;
