@@ -57,7 +57,8 @@ async fn look(cx: &ToolContext, config: &Database) -> Option<String> {
 async fn status(cx: &ToolContext, config: &Database, folder: &str) -> Result<MigrationStatus, StepError> {
     let url = cx.secret_ref(&config.url)?;
     let input = format!("{} of database {}", config.url.env, config.name);
-    let database = kit_database::open(&url, &input, cx.context()).await?;
+    let database =
+        kit_database::open(&url, &input, kit_database::OpenOptions::of(config), cx.context()).await?;
     let set = MigrationSet::read(&cx.resolve(folder)).await?;
     Ok(database.migration_status(cx.context(), &set).await?)
 }

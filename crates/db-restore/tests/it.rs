@@ -68,7 +68,7 @@ async fn back_up_of(
 ) -> DatabaseBackup {
     let cx = Context::for_test(Env::capture()).0;
     let url = Secret::new(url);
-    let opened = kit_database::open(&url, "test", &cx).await.unwrap();
+    let opened = kit_database::open(&url, "test", kit_database::OpenOptions::default(), &cx).await.unwrap();
     let mut dump = opened.begin_dump(&cx, &sandbox.path().join("scratch")).await.unwrap();
     let mut plain = Vec::new();
     dump.reader().read_to_end(&mut plain).await.unwrap();

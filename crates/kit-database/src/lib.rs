@@ -22,6 +22,7 @@ mod rows;
 mod schema_file;
 mod sqlite;
 mod throwaway;
+mod via;
 
 pub use database::{Beside, Database, Dump, DumpReport, SchemaScript, Scratch, ServerInfo, Swapped};
 pub use error::{DatabaseError, EngineError};

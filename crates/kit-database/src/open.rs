@@ -47,6 +47,9 @@ pub struct OpenOptions {
     /// Connections that copy the rows of large tables side by side (PostgreSQL); without this, the engine's own
     /// program copies everything.
     pub dump_jobs: Option<NonZeroU8>,
+    /// What leads to its server, if that cannot be reached directly: a program and its arguments. The scratch server is
+    /// reached directly.
+    pub via: Vec<String>,
     /// How it is dumped; what is restored says so itself.
     pub format: config::DumpFormat,
     /// What must be true of it once it was restored.
@@ -58,6 +61,7 @@ impl OpenOptions {
     /// knows better.
     pub fn of(database: &config::Database) -> Self {
         Self {
+            via: database.via.clone(),
             format: database.format,
             dump_jobs: database.dump_jobs.filter(|jobs| jobs.get() > 1),
             assertions: database.assertions.clone(),
@@ -73,8 +77,13 @@ impl OpenOptions {
 ///
 /// # Errors
 /// [`DatabaseError::Url`] if the URL cannot be used, [`DatabaseError::Missing`] if nothing is there.
-pub async fn open(url: &Secret, input: &str, cx: &Context) -> Result<Box<dyn Database>, DatabaseError> {
-    match parse(url, input, OpenOptions::default(), cx)? {
+pub async fn open(
+    url: &Secret,
+    input: &str,
+    options: OpenOptions,
+    cx: &Context,
+) -> Result<Box<dyn Database>, DatabaseError> {
+    match parse(url, input, options, cx)? {
         Parsed::Sqlite(database) => {
             database.must_exist()?;
             Ok(Box::new(database))
@@ -125,6 +134,10 @@ fn parse(url: &Secret, input: &str, options: OpenOptions, cx: &Context) -> Resul
         );
         return Err(DatabaseError::Refused { problem });
     }
+    if !options.via.is_empty() && matches!(found, Some((_, Kind::Sqlite))) {
+        let problem = format!("via leads to a server, and the URL from {input} names a file: leave via out");
+        return Err(DatabaseError::Refused { problem });
+    }
     match found {
         Some((_, Kind::Sqlite)) => SqliteDatabase::parse(rest, options).map(Parsed::Sqlite).map_err(refuse),
         Some((_, Kind::Postgres)) => {
@@ -162,7 +175,8 @@ mod tests {
 
     async fn problem(url: &str) -> String {
         let (cx, _) = Context::for_test(Env::default());
-        let error = open(&Secret::new(url), "$SHOP_URL", &cx).await.map(|_| ()).unwrap_err();
+        let error =
+            open(&Secret::new(url), "$SHOP_URL", OpenOptions::default(), &cx).await.map(|_| ()).unwrap_err();
         StepError::from(error).chain()
     }
 
@@ -212,7 +226,10 @@ mod tests {
         let path = folder.path().join("gone.db");
         let (cx, _) = Context::for_test(Env::default());
         for url in [format!("sqlite:{}", path.display()), format!("sqlite://{}?mode=rwc", path.display())] {
-            let error = open(&Secret::new(url.clone()), "url", &cx).await.map(|_| ()).unwrap_err();
+            let error = open(&Secret::new(url.clone()), "url", OpenOptions::default(), &cx)
+                .await
+                .map(|_| ())
+                .unwrap_err();
             assert_eq!(error.reason(), Reason::DatabaseUnreachable);
             assert!(error.to_string().starts_with("no such database file: "), "{error}");
             assert!(open_for_restore(&Secret::new(url), "url", OpenOptions::default(), &cx).await.is_ok());

@@ -7,7 +7,8 @@
 //! - [`FakeRouter`] moves traffic, or fails to, behind the program `fake-router`;
 //! - [`s3::Server`] is a real S3 server, and [`s3::Proxy`] stands before it and does what networks do;
 //! - [`http::Server`] answers what the test scripted and fails the test on anything else;
-//! - [`postgres::Server`] and [`mariadb::Server`] are real database servers, on ports of their own.
+//! - [`postgres::Server`] and [`mariadb::Server`] are real database servers, on ports of their own;
+//! - [`ssh::Server`] is a real ssh server, which leads to them.
 //!
 //! The binary `rehearse` is a step whose every way to end can be chosen; `tests/frame` proves the frame
 //! with it.
@@ -37,6 +38,7 @@ pub mod runner;
 pub mod s3;
 mod sandbox;
 mod snapshot;
+pub mod ssh;
 
 pub use artifacts::{artifact, deployment};
 pub use database::cache;

@@ -3,7 +3,7 @@
 use kit_contract::body::{AppliedMigration, DatabaseMigration};
 use kit_contract::{Name, Reason};
 use kit_core::StepError;
-use kit_database::{Database, MigrationSet, MigrationStatus};
+use kit_database::{Database, MigrationSet, MigrationStatus, OpenOptions};
 use kit_step::ToolContext;
 
 /// One database with its folder of migrations.
@@ -40,7 +40,7 @@ pub(crate) async fn open_all(cx: &ToolContext) -> Result<Vec<Opened>, StepError>
         let Some(folder) = &config.migrations else { continue };
         let url = cx.secret_ref(&config.url)?;
         let input = format!("{} of database {}", config.url.env, config.name);
-        let database = kit_database::open(&url, &input, cx.context()).await?;
+        let database = kit_database::open(&url, &input, OpenOptions::of(config), cx.context()).await?;
         let set = MigrationSet::read(&cx.resolve(folder)).await?;
         let status = database.migration_status(cx.context(), &set).await?;
         opened.push(Opened { name: config.name.clone(), database, set, status });

@@ -171,6 +171,11 @@ pub struct Database {
     /// Where its connection URL is found. The scheme chooses the engine: `sqlite:`, `postgres:`,
     /// `mariadb:`, `mysql:`.
     pub url: SecretRef,
+    /// What leads to its server where that cannot be reached directly: a program and its arguments, whose stdin and stdout
+    /// are a connection to the server. `{host}` and `{port}` are those of the URL, as seen from there. No shell is
+    /// involved: `["ssh", "-o", "BatchMode=yes", "-W", "{host}:{port}", "deploy@bastion"]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub via: Vec<String>,
     /// Where the restore of its backups is tried.
     #[serde(default)]
     pub scratch: ScratchKind,
@@ -208,6 +213,21 @@ impl Database {
             let path = format!("databases.{}.dump_jobs", self.name);
             let message = "an archive in the custom format is written by one connection; use format = \"plain\" or \
                            \"directory\"";
+            return Err(ConfigError::rule(path, message));
+        }
+        let path = format!("databases.{}.via", self.name);
+        if self.via.first().is_some_and(String::is_empty) {
+            return Err(ConfigError::rule(path, "it names no program"));
+        }
+        let unchecked = |word: &&String| {
+            let word: String = word.to_ascii_lowercase().split_whitespace().collect();
+            word.contains("stricthostkeychecking=no") || word.contains("stricthostkeychecking=off")
+        };
+        if let Some(word) = self.via.iter().find(unchecked) {
+            let message = format!(
+                "{word:?} has ssh lead to whoever answers; put the server's key into a known_hosts file, which \
+                 UserKnownHostsFile names"
+            );
             return Err(ConfigError::rule(path, message));
         }
         let path = format!("databases.{}.assertions", self.name);

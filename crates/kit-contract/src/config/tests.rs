@@ -124,6 +124,22 @@ fn assertions_have_one_right_answer() {
 }
 
 #[test]
+fn a_way_to_a_database_names_a_program_and_checks_whom_it_meets() {
+    let database = "app = \"a\"\n[[databases]]\nname = \"main\"\nurl = { env = \"URL\" }\n";
+    let config =
+        parse(&format!("{database}via = [\"ssh\", \"-W\", \"{{host}}:{{port}}\", \"bastion\"]\n")).unwrap();
+    assert_eq!(config.databases[0].via.len(), 4);
+    for (via, needle) in [
+        ("[\"\"]", "it names no program"),
+        ("[\"ssh\", \"-oStrictHostKeyChecking=No\"]", "whoever answers"),
+        ("[\"ssh\", \"-o\", \"StrictHostKeyChecking = off\"]", "known_hosts"),
+    ] {
+        let error = parse(&format!("{database}via = {via}\n")).unwrap_err().to_string();
+        assert!(error.contains(needle), "{via}: {error}");
+    }
+}
+
+#[test]
 fn a_rule_has_one_criterion_and_what_belongs_to_it() {
     let services = "app = \"a\"\n[[services]]\nname = \"api\"\n";
     let prometheus = "gauge.prometheus = { url = \"http://p:9090\", query = \"up\" }\n";

@@ -2,10 +2,11 @@
 //! as arguments, but for the password, which reaches them by environment alone.
 
 use super::clients::{Clients, Product};
-use kit_core::Secret;
+use crate::via::{Door, Wants, Way};
+use kit_core::{Context, Secret};
 use kit_exec::Command;
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use url::Url;
 
 /// The port of MariaDB and MySQL.
@@ -39,6 +40,8 @@ pub(super) struct Address {
     pub(super) password: Option<Secret>,
     pub(super) database: String,
     tls: Tls,
+    /// What leads to it, if it cannot be reached directly.
+    way: Option<Way>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -102,6 +105,7 @@ impl Address {
             password: url.password().map(decode).transpose()?.map(Secret::new),
             database: decode(url.path().trim_start_matches('/'))?,
             tls: Tls::default(),
+            way: None,
         };
         for (name, value) in url.query_pairs() {
             address.parameter(&name, value.into_owned())?;
@@ -137,6 +141,35 @@ impl Address {
         Ok(())
     }
 
+    /// The same, reached by `via`. The error is a fragment about the URL.
+    pub(super) fn through(mut self, via: &[String], cx: &Context) -> Result<Self, String> {
+        if via.is_empty() {
+            return Ok(self);
+        }
+        let wants = match self.tls.mode {
+            Mode::VerifyIdentity => {
+                return Err(
+                    "asks for ssl-mode=VERIFY_IDENTITY, and the server's name cannot be checked through \
+                            `via`: use VERIFY_CA"
+                        .to_owned(),
+                );
+            }
+            Mode::Required | Mode::VerifyCa => Wants::Port,
+            Mode::Disabled | Mode::Preferred => Wants::Socket("my.sock"),
+        };
+        self.way = Some(Way::open(via, (&self.host, self.port), wants, cx)?);
+        Ok(self)
+    }
+
+    /// Where the clients go: a socket, or host and port.
+    fn door(&self) -> (Option<&Path>, &str, u16) {
+        match self.way.as_ref().map(Way::door) {
+            None => (self.socket.as_deref(), &self.host, self.port),
+            Some(Door::Port(port)) => (None, "127.0.0.1", *port),
+            Some(Door::Socket(path)) => (Some(path), "localhost", PORT),
+        }
+    }
+
     /// The same server, another database.
     pub(super) fn with_database(&self, name: &str) -> Self {
         Self { database: name.to_owned(), ..self.clone() }
@@ -152,11 +185,15 @@ impl Address {
             password: None,
             database: database.to_owned(),
             tls: Tls { mode: Mode::Disabled, ..Tls::default() },
+            way: None,
         }
     }
 
     /// Where it is, for people.
     pub(super) fn place(&self) -> String {
+        if let Some(way) = &self.way {
+            return format!("{} at {}:{} via {}", self.database, self.host, self.port, way.program());
+        }
         match &self.socket {
             Some(socket) => format!("{} at {}", self.database, socket.display()),
             None => format!("{} at {}:{}", self.database, self.host, self.port),
@@ -165,9 +202,10 @@ impl Address {
 
     /// For sqlx: the settings of the server, not those that sqlx would choose.
     pub(super) fn options(&self) -> MySqlConnectOptions {
+        let (socket, host, port) = self.door();
         let mut options = MySqlConnectOptions::new()
-            .host(&self.host)
-            .port(self.port)
+            .host(host)
+            .port(port)
             .username(&self.user)
             .database(&self.database)
             .charset("utf8mb4")
@@ -176,7 +214,7 @@ impl Address {
             .no_engine_substitution(false)
             .statement_cache_capacity(0)
             .ssl_mode(self.tls.mode.of_sqlx());
-        if let Some(socket) = &self.socket {
+        if let Some(socket) = socket {
             options = options.socket(socket);
         }
         if let Some(password) = &self.password {
@@ -198,12 +236,10 @@ impl Address {
             .inherit_env(kit_exec::EnvPolicy::Minimal)
             .arg("--no-defaults")
             .arg(format!("--user={}", self.user));
-        command = match &self.socket {
+        let (socket, host, port) = self.door();
+        command = match socket {
             Some(socket) => command.arg("--protocol=socket").arg(format!("--socket={}", socket.display())),
-            None => command
-                .arg("--protocol=tcp")
-                .arg(format!("--host={}", self.host))
-                .arg(format!("--port={}", self.port)),
+            None => command.arg("--protocol=tcp").arg(format!("--host={host}")).arg(format!("--port={port}")),
         };
         command = command.args(self.tls_arguments(clients.product));
         let none = Secret::new(String::new());

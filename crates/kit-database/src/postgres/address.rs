@@ -1,14 +1,16 @@
 //! The URL of a PostgreSQL database, in libpq's form, and how both of its users get it: sqlx as options,
 //! `pg_dump` and `psql` as environment (postgresql.org/docs/current/libpq-envars.html), never as arguments.
 
-use kit_core::Secret;
+use crate::via::{Door, Wants, Way};
+use kit_core::{Context, Secret};
 use kit_exec::Command;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use std::path::PathBuf;
 use url::Url;
 
-/// The port of PostgreSQL.
+/// The port of PostgreSQL, and what its socket is called.
 const PORT: u16 = 5432;
+const SOCKET: &str = ".s.PGSQL.5432";
 /// Parameters that application frameworks put into their URLs; they mean nothing to us.
 const IGNORED: &[&str] = &[
     "schema",
@@ -36,6 +38,8 @@ pub(super) struct Address {
     pub(super) database: String,
     tls: Tls,
     channel_binding: Option<String>,
+    /// What leads to it, if it cannot be reached directly.
+    way: Option<Way>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -60,6 +64,7 @@ impl Address {
             database: decode(url.path().trim_start_matches('/'))?,
             tls: Tls::default(),
             channel_binding: None,
+            way: None,
         };
         for (name, value) in url.query_pairs() {
             address.parameter(&name, value.into_owned())?;
@@ -107,6 +112,38 @@ impl Address {
         Ok(())
     }
 
+    /// The same, reached by `via`. The error is a fragment about the URL.
+    pub(super) fn through(mut self, via: &[String], cx: &Context) -> Result<Self, String> {
+        if via.is_empty() {
+            return Ok(self);
+        }
+        let wants = match self.tls.mode.as_deref() {
+            Some("verify-full") => {
+                return Err(
+                    "asks for sslmode=verify-full, and the server's name cannot be checked through `via`: \
+                            use verify-ca"
+                        .to_owned(),
+                );
+            }
+            Some("require" | "verify-ca") => Wants::Port,
+            _ => Wants::Socket(SOCKET),
+        };
+        self.way = Some(Way::open(via, (&self.host, self.port), wants, cx)?);
+        Ok(self)
+    }
+
+    /// Where the clients go: the host, which may be the folder of a socket, and the port.
+    fn door(&self) -> (String, u16) {
+        match self.way.as_ref().map(Way::door) {
+            None => (self.host.clone(), self.port),
+            Some(Door::Port(port)) => ("127.0.0.1".to_owned(), *port),
+            Some(Door::Socket(path)) => {
+                let folder = path.parent().unwrap_or(path);
+                (folder.display().to_string(), PORT)
+            }
+        }
+    }
+
     /// The same server, another database.
     pub(super) fn with_database(&self, name: &str) -> Self {
         Self { database: name.to_owned(), ..self.clone() }
@@ -122,11 +159,16 @@ impl Address {
             database: database.to_owned(),
             tls: Tls::default(),
             channel_binding: None,
+            way: None,
         }
     }
 
     /// For people.
     pub(super) fn display(&self) -> String {
+        if let Some(way) = &self.way {
+            let Self { database, host, port, .. } = self;
+            return format!("PostgreSQL {database} at {host}:{port} via {}", way.program());
+        }
         if self.host.starts_with('/') {
             return format!("PostgreSQL {} at {}", self.database, self.host);
         }
@@ -135,14 +177,15 @@ impl Address {
 
     /// For sqlx.
     pub(super) fn options(&self) -> PgConnectOptions {
+        let (host, port) = self.door();
         let mut options = PgConnectOptions::new_without_pgpass()
-            .host(&self.host)
-            .port(self.port)
+            .host(&host)
+            .port(port)
             .username(&self.user)
             .database(&self.database)
             .ssl_mode(self.tls.mode.as_deref().and_then(ssl_mode).unwrap_or(PgSslMode::Prefer));
-        if self.host.starts_with('/') {
-            options = options.socket(&self.host);
+        if host.starts_with('/') {
+            options = options.socket(&host);
         }
         if let Some(password) = &self.password {
             options = options.password(password.expose());
@@ -158,10 +201,11 @@ impl Address {
 
     /// For a program of PostgreSQL: everything by environment, the password too.
     pub(super) fn give_to(&self, command: Command) -> Command {
+        let (host, port) = self.door();
         let mut command = command
             .inherit_env(kit_exec::EnvPolicy::Minimal)
-            .env("PGHOST", &self.host)
-            .env("PGPORT", self.port.to_string())
+            .env("PGHOST", host)
+            .env("PGPORT", port.to_string())
             .env("PGUSER", &self.user)
             .env("PGDATABASE", &self.database)
             .env("PGCONNECT_TIMEOUT", "30")

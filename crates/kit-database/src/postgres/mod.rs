@@ -50,7 +50,7 @@ pub(crate) struct PostgresDatabase {
 impl PostgresDatabase {
     /// Parses the whole URL. The error is a fragment about it that never repeats it.
     pub(crate) fn parse(url: &str, options: OpenOptions, cx: &Context) -> Result<Self, String> {
-        let address = Address::parse(url)?;
+        let address = Address::parse(url)?.through(&options.via, cx)?;
         if let Some(password) = &address.password {
             cx.redactor.learn(password.expose());
         }

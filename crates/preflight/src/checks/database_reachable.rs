@@ -36,7 +36,8 @@ pub(crate) async fn open(
     database: &Database,
 ) -> Result<Box<dyn kit_database::Database>, StepError> {
     let (url, input) = url(world, database)?;
-    Ok(kit_database::open(&url, &input, world.cx.context()).await?)
+    let options = kit_database::OpenOptions::of(database);
+    Ok(kit_database::open(&url, &input, options, world.cx.context()).await?)
 }
 
 /// Its URL, and how errors name where that came from.

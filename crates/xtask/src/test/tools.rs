@@ -27,6 +27,8 @@ const DEBIAN: &[Row] = &[
     Row { package: "age", probe: &["age", "--version"] },
     // Server, client and contributed extensions of Debian's version.
     Row { package: "postgresql", probe: &["sh", "-c", "ls /usr/lib/postgresql/*/bin/initdb"] },
+    // What databases are reached through in tests, and elsewhere by kubectl or docker compose.
+    Row { package: "openssh-server", probe: &["sh", "-c", "test -x /usr/sbin/sshd && ssh -V"] },
     // Server and client, which its package brings along.
     Row { package: "mariadb-server", probe: &["sh", "-c", "mariadbd --version && mariadb-dump --version"] },
 ];

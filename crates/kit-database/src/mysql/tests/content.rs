@@ -35,6 +35,14 @@ async fn an_awkward_database_comes_back_equal_everywhere() {
         let restored = place.restored(&database, &dump, needs(&report), Depth::Content).await.unwrap();
         assert_eq!(compare(&report.inspection, &restored), []);
     }
+    // All of it through something else.
+    let via = ["socat", "-", "TCP:{host}:{port}"].map(str::to_owned).to_vec();
+    let options = OpenOptions { via, scratch: ScratchPlace::Beside, ..Default::default() };
+    let database = place.database_with(&place.server.url("shop"), options);
+    assert!(database.display().ends_with(" via socat"), "{}", database.display());
+    let (through, _) = place.try_dump(&database).await.unwrap();
+    let restored = place.restored(&database, &through, needs(&report), Depth::Content).await.unwrap();
+    assert_eq!(compare(&report.inspection, &restored), []);
     // The schema alone.
     let mut script = report.schema_script.as_ref().unwrap().reader().unwrap();
     let database = place.database("shop");

@@ -129,6 +129,27 @@ async fn a_wrong_password_is_told_and_not_repeated() {
 }
 
 /// A dump that was cut or changed on its way back, at many places.
+/// Needs root, as the whole suite does where servers are started: a file system of its own that is too small.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_scratch_place_says_nothing_about_the_dump() {
+    let place = Place::with(
+        "CREATE TABLE filler (id int, note text);
+         INSERT INTO filler SELECT seq, repeat(md5(seq), 20) FROM seq_1_to_60000",
+    );
+    let (dump, report) = place.dump().await;
+    // Its log alone takes 96 MiB.
+    let small = kit_testing::SmallDisk::new(150);
+    let scratch = small.path().join("scratch");
+    let tried = place
+        .database("shop")
+        .restore_scratch(&place.cx, &mut &dump[..], Some(needs(&report)), &scratch)
+        .await;
+    let error = tried.map(drop).unwrap_err();
+    assert_eq!(error.reason(), Reason::ProofUnavailable, "{error:?}");
+    assert!(error.to_string().contains("the scratch database says"), "{error}");
+    assert!(kit_core::fs::list(&scratch).unwrap().unwrap().is_empty());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_comes_back_broken_is_found() {
     let place = Place::with(LARGE);

@@ -7,6 +7,7 @@ mod faults;
 mod migrate;
 mod parallel;
 mod swap;
+mod via;
 
 use super::PostgresDatabase;
 use crate::{Database, DatabaseError, Depth, DumpReport, Inspection, OpenOptions};

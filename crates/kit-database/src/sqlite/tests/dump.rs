@@ -194,7 +194,7 @@ async fn through_the_front_door() {
     let place = Place::with(FAMILY).await;
     for parameters in ["", "?mode=ro"] {
         let url = Secret::new(format!("sqlite://{}{parameters}", place.path.display()));
-        let database = crate::open(&url, "DATABASE_URL", &place.cx).await.unwrap();
+        let database = crate::open(&url, "DATABASE_URL", Default::default(), &place.cx).await.unwrap();
         assert_eq!((database.engine(), database.extension()), (Engine::Sqlite, "sqlite"));
         assert_eq!(database.display(), format!("SQLite {}", place.path.display()));
         let mut dump = database.begin_dump(&place.cx, &place.scratch()).await.unwrap();
