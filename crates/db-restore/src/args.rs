@@ -21,6 +21,10 @@ pub(crate) struct Args {
     /// Leave what was restored beside the live database, which stays in its place
     #[arg(long)]
     pub(crate) no_swap: bool,
+    /// Overwrite the live database where it stands: what it holds is lost. For a server without room for two. One
+    /// database at a time
+    #[arg(long, conflicts_with = "no_swap")]
+    pub(crate) in_place: bool,
     /// The store: file:<folder> or s3://<bucket>/<prefix>
     #[arg(long)]
     pub(crate) store: Option<String>,

@@ -9,8 +9,8 @@ use kit_contract::body::{AssertionResult, DatabaseRestore};
 use kit_core::Progress;
 use kit_core::{Context, StepError};
 use kit_database::assertions::unmet;
-use kit_database::gunzip::Fault;
-use kit_database::{Beside, DatabaseError, Depth};
+use kit_database::gunzip::{Fault, Gunzip};
+use kit_database::{Beside, DatabaseError, Inspection};
 use kit_store::Store;
 
 /// Restores every database beside the live one. After an error none of them stays there.
@@ -56,11 +56,11 @@ pub(crate) async fn discard(cx: &Context, jobs: &[Job], ready: &[Beside]) {
 }
 
 /// What was compared.
-struct Compared {
+pub(crate) struct Compared {
     /// Why the content was not, if it was not.
-    content_limit: Option<String>,
+    pub(crate) content_limit: Option<String>,
     /// What came of the user's assertions.
-    assertions: Vec<AssertionResult>,
+    pub(crate) assertions: Vec<AssertionResult>,
 }
 
 async fn restore_one(
@@ -69,20 +69,14 @@ async fn restore_one(
     job: &Job,
     id: &str,
 ) -> Result<(Beside, Compared), StepError> {
-    let key = object_key(&job.backup)?;
-    let Some(source) = store.read_stream(&key).await? else {
-        return Err(StepError::new(Reason::BackupNotFound, format!("{key} is gone from the store")));
-    };
-    let progress = Progress::new(cx, format!("{}: restoring", job.name), Some(job.backup.uncompressed_bytes));
-    let mut gunzip =
-        unpack(source, job.key.as_ref(), progress).await.map_err(|fault| of_fault(job, &fault))?;
+    let mut gunzip = fetch(cx, store, job, "restoring").await?;
     let beside = job.database.restore_beside(cx, &mut gunzip, job.backup.details.needs.as_ref(), id).await;
     let beside = beside.map_err(|error| why_not(job, gunzip.fault(), error))?;
     let compared = match gunzip.read() {
         None => Err(StepError::new(Reason::InternalError, "the restore ended before the backup did")),
         Some(read) => match other_bytes(&job.backup, &read) {
             Some(difference) => Err(mismatch(job, &difference)),
-            None => compare(cx, job, &beside).await,
+            None => look(cx, job, &beside).await,
         },
     };
     match compared {
@@ -94,24 +88,56 @@ async fn restore_one(
     }
 }
 
-async fn compare(cx: &Context, job: &Job, beside: &Beside) -> Result<Compared, StepError> {
-    // Reading all of it is for nothing if there is nothing to compare it with.
-    let depth = if job.backup.details.content.is_some() { Depth::Content } else { Depth::Rows };
-    let inspected = job.database.inspect_beside(cx, beside, depth).await;
+/// The backup as it comes out of the store.
+pub(crate) async fn fetch(
+    cx: &Context,
+    store: &dyn Store,
+    job: &Job,
+    doing: &str,
+) -> Result<Gunzip, StepError> {
+    let key = object_key(&job.backup)?;
+    let Some(source) = store.read_stream(&key).await? else {
+        return Err(StepError::new(Reason::BackupNotFound, format!("{key} is gone from the store")));
+    };
+    let total = Some(job.backup.uncompressed_bytes);
+    let progress = Progress::new(cx, format!("{}: {doing}", job.name), total);
+    unpack(source, job.key.as_ref(), progress).await.map_err(|fault| of_fault(job, &fault))
+}
+
+async fn look(cx: &Context, job: &Job, beside: &Beside) -> Result<Compared, StepError> {
+    let inspected = job.database.inspect_beside(cx, beside, job.depth()).await;
+    let found = compare(job, inspected)?;
+    let asked = job.database.assertions_beside(cx, beside).await;
+    hold(job, found, asked).map_err(|error| error.hint("the live database was not touched"))
+}
+
+/// Compares what came back with what was promised. Gives why the content was not compared, if it was not.
+pub(crate) fn compare(
+    job: &Job,
+    inspected: Result<Inspection, DatabaseError>,
+) -> Result<Option<String>, StepError> {
     let inspection = inspected.map_err(|error| why_not(job, None, error))?;
     let found = other_content(&job.backup, &inspection);
     if !found.is_empty() {
         return Err(mismatch(job, &found.join("; ")));
     }
-    let asked = job.database.assertions_beside(cx, beside).await;
-    let assertions = asked.map_err(|error| why_not(job, None, error))?;
-    if let Some(unmet) = unmet(&assertions) {
-        return Err(not_holding(&job.name, unmet).hint("the live database was not touched"));
-    }
-    Ok(Compared { content_limit: not_comparable(&job.backup, &inspection), assertions })
+    Ok(not_comparable(&job.backup, &inspection))
 }
 
-fn mismatch(job: &Job, difference: &str) -> StepError {
+/// What was compared, if the user's assertions hold.
+pub(crate) fn hold(
+    job: &Job,
+    content_limit: Option<String>,
+    asked: Result<Vec<AssertionResult>, DatabaseError>,
+) -> Result<Compared, StepError> {
+    let assertions = asked.map_err(|error| why_not(job, None, error))?;
+    match unmet(&assertions) {
+        Some(unmet) => Err(not_holding(&job.name, unmet)),
+        None => Ok(Compared { content_limit, assertions }),
+    }
+}
+
+pub(crate) fn mismatch(job: &Job, difference: &str) -> StepError {
     let message =
         format!("{} is not the backup of {} that was proved: {difference}", job.backup.location, job.name);
     StepError::new(Reason::RestoreMismatch, message).hint("the live database was not touched")
@@ -128,7 +154,7 @@ fn of_fault(job: &Job, fault: &Fault) -> StepError {
 }
 
 /// Tells a worthless backup from one that could not be fetched or put anywhere.
-fn why_not(job: &Job, fault: Option<&Fault>, error: DatabaseError) -> StepError {
+pub(crate) fn why_not(job: &Job, fault: Option<&Fault>, error: DatabaseError) -> StepError {
     match (fault, error) {
         (Some(fault), _) => of_fault(job, fault),
         (None, error @ (DatabaseError::Truncated { .. } | DatabaseError::Damaged { .. })) => {

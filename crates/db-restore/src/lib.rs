@@ -12,6 +12,8 @@ mod beside;
 mod catalogue;
 mod consent;
 mod drill;
+mod hooks;
+mod in_place;
 mod judge;
 mod report;
 mod swap;
@@ -19,13 +21,14 @@ mod swap;
 use args::{Args, Target};
 use catalogue::{Catalogue, Chosen};
 use consent::Consent;
+use hooks::Hooks;
 use kit_backup::{IDENTITY_INPUT, Identity, key_for};
 use kit_contract::body::{DatabaseBackup, DatabaseRestore, Restore};
 use kit_contract::chain::ChainEvent;
 use kit_contract::config::Span;
 use kit_contract::{Artifact, Name, Reason};
 use kit_core::StepError;
-use kit_database::Database;
+use kit_database::{Beside, Database, Depth};
 use kit_step::{
     CommandSpec, Example, IdentityRule, Outcome, OutputSpec, Program, SecretSpec, Step, StepContext,
     ToolContext,
@@ -58,6 +61,13 @@ struct Job {
     key: Option<Identity>,
 }
 
+impl Job {
+    /// Reading all of it is for nothing if there is nothing to compare it with.
+    const fn depth(&self) -> Depth {
+        if self.backup.details.content.is_some() { Depth::Content } else { Depth::Rows }
+    }
+}
+
 /// The identity that was given.
 fn given_key(cx: &ToolContext) -> Result<Option<Identity>, StepError> {
     cx.secret(IDENTITY_INPUT).map(|secret| Identity::parse(&secret)).transpose()
@@ -72,13 +82,19 @@ impl Step for DbRestore {
         details: "Without --confirm it changes nothing: it says which backup it would restore over which \
                   database, and which consent that needs. With it, the backup is fetched, its digest compared, \
                   restored beside the live database, compared in integrity, schema, rows and content, asked your assertions, \
-                  and only then put in its place by a rename. The database that was live is kept and named. Only finished, \
-                  proved backups are offered. An encrypted one is opened with an identity of age; without one nothing is \
+                  and only then put in its place by a rename. The database that was live is kept and named; with --in-place \
+                  it is overwritten instead, and what it held is lost. restore.before_swap and restore.after_swap of \
+                  deploy.toml are run around the exchange. Only finished, proved \
+                  backups are offered. An encrypted one is opened with an identity of age; without one nothing is \
                   touched. Stop the programs that use the database first; everything written since \
                   the backup is lost to them.",
         examples: &[
             Example { what: "what would be restored?", line: "db-restore --deployment latest" },
             Example { what: "restore it", line: "db-restore --deployment 1763712000-abc1234 --confirm main" },
+            Example {
+                what: "overwrite it where it stands; what it holds is lost",
+                line: "db-restore --deployment latest --database main --in-place --confirm main",
+            },
             Example {
                 what: "restore beside the live one, to look into it",
                 line: "db-restore --deployment latest --confirm main --no-swap",
@@ -113,10 +129,14 @@ impl Step for DbRestore {
         let catalogue = Catalogue::read(&*store, &layout, &args.deployment).await?;
         let chosen = catalogue.choose(&args.deployment, &names)?;
         let mut jobs = jobs(targets, &chosen, &*store, &cx).await?;
+        if args.in_place {
+            in_place::check(&jobs)?;
+        }
         let given = given_key(&cx)?;
         let mut body = Restore {
             subject: chosen.deployment.clone(),
             dry_run: true,
+            in_place: args.in_place,
             databases: jobs.iter().map(planned).collect(),
         };
         match consent::judge(&args.confirm, &names)? {
@@ -133,6 +153,10 @@ impl Step for DbRestore {
         }
         cx.save(body.clone());
         let id = identity.deployment_id;
+        if let (true, [job]) = (args.in_place, jobs.as_slice()) {
+            in_place::overwrite(&cx, &*store, job, &mut body).await?;
+            return Ok(history(&cx, store, layout, report::restored(body)).await);
+        }
         let ready = beside::restore_all(&cx, &*store, &jobs, id.as_str(), &mut body.databases).await?;
         if args.no_swap {
             for (entry, ready) in body.databases.iter_mut().zip(&ready) {
@@ -140,20 +164,9 @@ impl Step for DbRestore {
             }
             return Ok(report::beside(body));
         }
-        let warnings = swap::swap_all(&cx, &jobs, &ready, &mut body).await?;
-        let mut outcome = report::restored(body);
-        for warning in warnings {
-            outcome = outcome.hint(warning);
-        }
-        let chain = Chain::new(Arc::clone(&store), layout);
-        let event = ChainEvent::Restored { subject: chosen.deployment, databases: names };
-        let appended = chain.append(event, id, cx.clock.now(), cx.run_info().actor.clone()).await;
-        // It has happened; a history that cannot say so does not undo it.
-        if let Err(error) = appended {
-            let why = StepError::from(error).chain();
-            outcome = outcome.hint(format!("warning: the chain does not say that this was restored: {why}"));
-        }
-        Ok(outcome)
+        let warnings = exchange(&cx, &jobs, &ready, &mut body).await?;
+        let outcome = warnings.into_iter().fold(report::restored(body), Outcome::hint);
+        Ok(history(&cx, store, layout, outcome).await)
     }
 
     fn outputs(artifact: &Artifact<Restore>) -> Vec<(&'static str, String)> {
@@ -163,6 +176,45 @@ impl Step for DbRestore {
     fn summary(artifact: &Artifact<Restore>) -> String {
         artifact.body.as_ref().map(report::summary).unwrap_or_default()
     }
+}
+
+/// Writes into the chain what has happened. A history that cannot say so does not undo it.
+async fn history(
+    cx: &StepContext<Restore>,
+    store: Arc<dyn Store>,
+    layout: Layout,
+    outcome: Outcome<Restore>,
+) -> Outcome<Restore> {
+    let databases = outcome.body.databases.iter().map(|entry| entry.database.clone()).collect();
+    let event = ChainEvent::Restored { subject: outcome.body.subject.clone(), databases };
+    let (id, actor) = (cx.identity().deployment_id, cx.run_info().actor.clone());
+    match Chain::new(store, layout).append(event, id, cx.clock.now(), actor).await {
+        Ok(_) => outcome,
+        Err(error) => {
+            let why = StepError::from(error).chain();
+            outcome.hint(format!("warning: the chain does not say that this was restored: {why}"))
+        }
+    }
+}
+
+/// Puts the restored databases in the places of the live ones, between the programs that are run around that.
+async fn exchange(
+    cx: &StepContext<Restore>,
+    jobs: &[Job],
+    ready: &[Beside],
+    body: &mut Restore,
+) -> Result<Vec<String>, StepError> {
+    let databases: Vec<Name> = jobs.iter().map(|job| job.name.clone()).collect();
+    let subject = body.subject.clone();
+    let hooks = Hooks { cx, subject: &subject, databases: &databases };
+    let swapped = match hooks.before().await {
+        Ok(()) => swap::swap_all(cx, jobs, ready, body).await,
+        Err(error) => {
+            beside::discard(cx, jobs, ready).await;
+            Err(error.hint("nothing was changed: the live database is where it was"))
+        }
+    };
+    hooks.end(swapped).await
 }
 
 /// Brings targets and backups together, and sees that the objects are there.

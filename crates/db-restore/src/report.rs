@@ -25,10 +25,20 @@ pub(crate) fn planned(body: Restore, names: &[Name], unusable: &[String]) -> Out
         .collect();
     let subject = body.subject.clone();
     let message = format!("would restore {}; nothing was changed", plans.join(", and "));
+    let (lost, in_place) = match body.in_place {
+        true => (
+            "everything that the live database holds now would be lost for good: it would be overwritten",
+            " --in-place",
+        ),
+        false => (
+            "everything written since then would be lost to the live database, which would be kept under another name",
+            "",
+        ),
+    };
     let mut outcome = Outcome::new(Reason::RestorePlanned, message, body)
-        .hint("everything written since then would be lost to the live database, which would be kept under another name")
+        .hint(lost)
         .hint("stop the programs that use it first")
-        .hint(format!("to do it: db-restore --deployment {subject} {}", selection(names)));
+        .hint(format!("to do it: db-restore --deployment {subject} {}{in_place}", selection(names)));
     for why in unusable.iter().take(3) {
         outcome = outcome.hint(format!("not offered: {why}"));
     }
@@ -54,7 +64,9 @@ pub(crate) fn restored(body: Restore) -> Outcome<Restore> {
     let since = body.databases.iter().map(|entry| entry.snapshot_at).min();
     let since = since.map(|at| format!(", as it was at {at:.0}")).unwrap_or_default();
     let kept: Vec<&str> = body.databases.iter().filter_map(|entry| entry.kept.as_deref()).collect();
-    let kept = if kept.is_empty() {
+    let kept = if body.in_place {
+        "; it was overwritten: what it held before is lost".to_owned()
+    } else if kept.is_empty() {
         String::new()
     } else {
         format!("; what was live is kept as {}", kept.join(" and "))

@@ -10,6 +10,10 @@
 mod drill;
 #[path = "it/encrypted.rs"]
 mod encrypted;
+#[path = "it/hooks.rs"]
+mod hooks;
+#[path = "it/in_place.rs"]
+mod in_place;
 
 use kit_contract::Sha256;
 use kit_contract::body::{BackupDetails, DatabaseBackup, Proof, Restore};

@@ -170,6 +170,19 @@ pub trait Database: Send + Sync + std::fmt::Debug {
     /// [`DatabaseError::Stuck`] means that the live database is where it was.
     async fn swap(&self, cx: &Context, beside: &Beside) -> Result<Swapped, DatabaseError>;
 
+    /// Replaces everything that the live database holds by a dump, where it stands. What it held is lost. Gives
+    /// the live database, for [`Database::assertions_beside`].
+    ///
+    /// # Errors
+    /// [`DatabaseError::Stuck`] if what it held is gone and the dump is not all there. Any other error means that it
+    /// holds what it held.
+    async fn restore_in_place(
+        &self,
+        cx: &Context,
+        reader: &mut (dyn AsyncRead + Send + Unpin),
+        needs: Option<&RestoreNeeds>,
+    ) -> Result<Beside, DatabaseError>;
+
     /// Removes what was restored beside the live database; nothing there is fine.
     ///
     /// # Errors

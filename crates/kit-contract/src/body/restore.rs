@@ -44,6 +44,9 @@ pub struct Restore {
     pub subject: DeploymentId,
     /// True if nothing was changed and this only says what would be.
     pub dry_run: bool,
+    /// True if live databases are overwritten where they stand: what they held is lost.
+    #[serde(default)]
+    pub in_place: bool,
     /// One per database.
     pub databases: Vec<DatabaseRestore>,
 }

@@ -13,6 +13,7 @@ mod de;
 mod error;
 mod gate;
 mod preflight;
+mod restore;
 mod rule;
 mod secret;
 mod smoke;
@@ -33,6 +34,7 @@ pub use channel::{Channel, ChannelKind, Event};
 pub use error::{ConfigError, nearest};
 pub use gate::{Gate, HoldAction, InconclusiveAction, ProbeTarget, ServiceProbe, Stage};
 pub use preflight::Preflight;
+pub use restore::{Hook, Restore};
 pub use rule::{CommandGauge, Gauge as GaugeSource, JsonGauge, PrometheusGauge, Rule, RuleAction};
 pub use secret::SecretRef;
 pub use smoke::{Expect, Smoke, SmokeCheck};
@@ -71,6 +73,9 @@ pub struct Config {
     /// How backups are made and proved.
     #[serde(default)]
     pub backup: Backup,
+    /// What is done around a restore.
+    #[serde(default)]
+    pub restore: Restore,
     /// How traffic is moved.
     #[serde(default)]
     pub traffic: Traffic,
@@ -198,6 +203,7 @@ impl Config {
         for database in &self.databases {
             database.check()?;
         }
+        self.restore.check()?;
         self.traffic.check()?;
         for service in &self.services {
             service.check()?;

@@ -22,6 +22,12 @@ pub(super) async fn maintenance(
     connect::open(&database.address.with_database(MAINTENANCE), Session::Reading, cx, doing).await
 }
 
+pub(super) fn needs_unknown() -> DatabaseError {
+    let problem =
+        "the backup does not say what it needs of a server, so it cannot be restored by this version";
+    DatabaseError::Refused { problem: problem.to_owned() }
+}
+
 pub(super) async fn restore(
     database: &MysqlDatabase,
     cx: &Context,
@@ -29,13 +35,7 @@ pub(super) async fn restore(
     needs: Option<&RestoreNeeds>,
     id: &str,
 ) -> Result<Beside, DatabaseError> {
-    let Some(needs) = needs else {
-        return Err(DatabaseError::Refused {
-            problem:
-                "the backup does not say what it needs of a server, so it cannot be restored by this version"
-                    .to_owned(),
-        });
-    };
+    let needs = needs.ok_or_else(needs_unknown)?;
     let name = sibling(&database.address.database, "restore", id);
     let display = database.display_name();
     let doing =

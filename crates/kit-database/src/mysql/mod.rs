@@ -8,6 +8,7 @@ mod clients;
 mod connect;
 mod dump;
 mod ident;
+mod in_place;
 mod inspect;
 mod migrate;
 mod quiet;
@@ -159,6 +160,16 @@ impl Database for MysqlDatabase {
 
     async fn swap(&self, cx: &Context, beside: &Beside) -> Result<Swapped, DatabaseError> {
         swap::swap(self, cx, beside).await
+    }
+
+    async fn restore_in_place(
+        &self,
+        cx: &Context,
+        reader: &mut (dyn AsyncRead + Send + Unpin),
+        needs: Option<&RestoreNeeds>,
+    ) -> Result<Beside, DatabaseError> {
+        in_place::restore(self, cx, reader, needs).await?;
+        Ok(Beside { name: self.address.database.clone(), id: String::new() })
     }
 
     async fn discard(&self, cx: &Context, beside: &Beside) -> Result<(), DatabaseError> {

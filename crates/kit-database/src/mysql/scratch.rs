@@ -215,6 +215,18 @@ pub(super) async fn prepare(
     needs: &RestoreNeeds,
     name: &str,
 ) -> Result<connect::Server, DatabaseError> {
+    let server = check_fits(connection, cx, doing, needs).await?;
+    make_empty(connection, cx, doing, needs, name).await?;
+    Ok(server)
+}
+
+/// Whether the server is of the series of the dump.
+pub(super) async fn check_fits(
+    connection: &mut MySqlConnection,
+    cx: &Context,
+    doing: Doing<'_>,
+    needs: &RestoreNeeds,
+) -> Result<connect::Server, DatabaseError> {
     let server = doing.run(cx, connect::server(connection)).await?;
     let found = series(server.product, &server.version);
     if needs.series.as_deref() != Some(found.as_str()) {
@@ -226,6 +238,17 @@ pub(super) async fn prepare(
             ),
         });
     }
+    Ok(server)
+}
+
+/// Makes an empty database, also if there is one of this name.
+pub(super) async fn make_empty(
+    connection: &mut MySqlConnection,
+    cx: &Context,
+    doing: Doing<'_>,
+    needs: &RestoreNeeds,
+    name: &str,
+) -> Result<(), DatabaseError> {
     doing.run(cx, connect::execute(connection, format!("DROP DATABASE IF EXISTS {}", quote(name)))).await?;
     let create = format!(
         "CREATE DATABASE {} CHARACTER SET {} COLLATE {}",
@@ -239,6 +262,5 @@ pub(super) async fn prepare(
             doing.database,
             crate::EngineError::from(error)
         ),
-    })?;
-    Ok(server)
+    })
 }

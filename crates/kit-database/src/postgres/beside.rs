@@ -38,6 +38,12 @@ pub(super) async fn maintenance(
     Err(last.unwrap_or_else(|| doing.cancelled(cx)))
 }
 
+pub(super) fn needs_unknown() -> DatabaseError {
+    let problem =
+        "the backup does not say what it needs of a server, so it cannot be restored by this version";
+    DatabaseError::Refused { problem: problem.to_owned() }
+}
+
 pub(super) async fn restore(
     database: &PostgresDatabase,
     cx: &Context,
@@ -45,13 +51,7 @@ pub(super) async fn restore(
     needs: Option<&RestoreNeeds>,
     id: &str,
 ) -> Result<Beside, DatabaseError> {
-    let Some(needs) = needs else {
-        return Err(DatabaseError::Refused {
-            problem:
-                "the backup does not say what it needs of a server, so it cannot be restored by this version"
-                    .to_owned(),
-        });
-    };
+    let needs = needs.ok_or_else(needs_unknown)?;
     let name = sibling(&database.address.database, "restore", id);
     let display = database.address.display();
     let doing =

@@ -11,6 +11,7 @@ mod dump;
 mod from_archive;
 mod header;
 mod ident;
+mod in_place;
 mod inspect;
 mod migrate;
 mod parallel;
@@ -163,6 +164,16 @@ impl Database for PostgresDatabase {
 
     async fn swap(&self, cx: &Context, beside: &Beside) -> Result<Swapped, DatabaseError> {
         swap::swap(self, cx, beside).await
+    }
+
+    async fn restore_in_place(
+        &self,
+        cx: &Context,
+        reader: &mut (dyn AsyncRead + Send + Unpin),
+        needs: Option<&RestoreNeeds>,
+    ) -> Result<Beside, DatabaseError> {
+        in_place::restore(self, cx, reader, needs).await?;
+        Ok(Beside { name: self.address.database.clone(), id: String::new() })
     }
 
     async fn discard(&self, cx: &Context, beside: &Beside) -> Result<(), DatabaseError> {

@@ -197,6 +197,26 @@ pub(super) async fn prepare(
     needs: &RestoreNeeds,
     name: &str,
 ) -> Result<(), DatabaseError> {
+    check_fits(connection, cx, doing, needs).await?;
+    let remove = format!("DROP DATABASE IF EXISTS {}", quote(name));
+    doing.run(cx, connect::execute(connection, remove)).await?;
+    let made = connect::execute(connection, inspect::create_database(name, needs)).await;
+    made.map_err(|error| DatabaseError::Unavailable {
+        what: format!(
+            "{} cannot hold a database like it: {}",
+            doing.database,
+            crate::EngineError::from(error)
+        ),
+    })
+}
+
+/// Whether the server has what the dump needs; says what is missing.
+pub(super) async fn check_fits(
+    connection: &mut PgConnection,
+    cx: &Context,
+    doing: Doing<'_>,
+    needs: &RestoreNeeds,
+) -> Result<(), DatabaseError> {
     let (version, number) = doing.run(cx, connect::version(connection)).await?;
     if number / 10_000 != needs.server_major {
         return Err(DatabaseError::Unavailable {
@@ -218,16 +238,7 @@ pub(super) async fn prepare(
             what: format!("{} lacks the role {}", doing.database, missing.join(", ")),
         });
     }
-    let remove = format!("DROP DATABASE IF EXISTS {}", quote(name));
-    doing.run(cx, connect::execute(connection, remove)).await?;
-    let made = connect::execute(connection, inspect::create_database(name, needs)).await;
-    made.map_err(|error| DatabaseError::Unavailable {
-        what: format!(
-            "{} cannot hold a database like it: {}",
-            doing.database,
-            crate::EngineError::from(error)
-        ),
-    })
+    Ok(())
 }
 
 async fn make_roles(connection: &mut PgConnection, roles: &[String]) -> Result<(), sqlx::Error> {

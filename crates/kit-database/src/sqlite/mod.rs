@@ -201,6 +201,16 @@ impl Database for SqliteDatabase {
         swap::swap(self, cx, beside).await
     }
 
+    async fn restore_in_place(
+        &self,
+        _: &Context,
+        _: &mut (dyn AsyncRead + Send + Unpin),
+        _: Option<&RestoreNeeds>,
+    ) -> Result<Beside, DatabaseError> {
+        let problem = "a SQLite database is a file, which is exchanged by a rename and never overwritten";
+        Err(DatabaseError::Refused { problem: problem.to_owned() })
+    }
+
     async fn discard(&self, _cx: &Context, beside: &Beside) -> Result<(), DatabaseError> {
         restore::remove_with_side_files(&self.beside_path(beside)?)
     }
