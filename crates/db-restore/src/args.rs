@@ -5,6 +5,7 @@ use kit_contract::{Name, Reason};
 use kit_core::{Secret, StepError};
 use kit_database::OpenOptions;
 use kit_step::ToolContext;
+use std::num::NonZeroU8;
 
 /// The inputs.
 #[derive(clap::Args)]
@@ -25,6 +26,9 @@ pub(crate) struct Args {
     /// database at a time
     #[arg(long, conflicts_with = "no_swap")]
     pub(crate) in_place: bool,
+    /// Sessions that load rows side by side (PostgreSQL); with 1, all of it is one transaction
+    #[arg(long, value_name = "NUMBER", default_value = "1", value_parser = clap::value_parser!(u8).range(1..=64))]
+    jobs: u8,
     /// The store: file:<folder> or s3://<bucket>/<prefix>
     #[arg(long)]
     pub(crate) store: Option<String>,
@@ -53,7 +57,7 @@ impl Args {
                 name: self.only()?,
                 url,
                 input: "database-url".to_owned(),
-                options: OpenOptions::default(),
+                options: OpenOptions { restore_jobs: NonZeroU8::new(self.jobs), ..OpenOptions::default() },
             }]);
         }
         let configured = &cx.config().databases;
@@ -77,7 +81,8 @@ impl Args {
             let url = cx.secret_ref(&database.url)?;
             let input = format!("{} of database {}", database.url.env, database.name);
             let tools = database.tools.as_ref().map(|folder| cx.resolve(folder));
-            let options = OpenOptions { tools, ..OpenOptions::of(database) };
+            let restore_jobs = NonZeroU8::new(self.jobs);
+            let options = OpenOptions { tools, restore_jobs, ..OpenOptions::of(database) };
             Ok(Target { name: database.name.clone(), url, input, options })
         };
         configured.iter().filter(|database| asked_for(&database.name)).map(target).collect()

@@ -52,6 +52,9 @@ pub struct OpenOptions {
     pub via: Vec<String>,
     /// How it is dumped; what is restored says so itself.
     pub format: config::DumpFormat,
+    /// Sessions that load rows side by side when a dump is restored (PostgreSQL); without this, one does, in one
+    /// transaction.
+    pub restore_jobs: Option<NonZeroU8>,
     /// What must be true of it once it was restored.
     pub assertions: Vec<config::Assertion>,
 }

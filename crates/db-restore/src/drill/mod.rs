@@ -17,6 +17,7 @@ use kit_core::{Context, ScratchFolder, Secret, StepError};
 use kit_database::{OpenOptions, ScratchPlace};
 use kit_step::{CommandSpec, Example, IdentityRule, Outcome, OutputSpec, Step, StepContext, ToolContext};
 use kit_store::Layout;
+use std::num::NonZeroU8;
 use std::path::{Path, PathBuf};
 
 /// The inputs of `drill`.
@@ -38,6 +39,9 @@ pub(crate) struct Args {
     /// temporary files
     #[arg(long, value_name = "FOLDER")]
     scratch: Option<PathBuf>,
+    /// Sessions that load rows side by side (PostgreSQL); with 1, all of it is one transaction
+    #[arg(long, value_name = "NUMBER", default_value = "1", value_parser = clap::value_parser!(u8).range(1..=64))]
+    jobs: u8,
     /// The store: file:<folder> or s3://<bucket>/<prefix>
     #[arg(long)]
     store: Option<String>,
@@ -106,7 +110,8 @@ impl Step for Practice {
                 continue;
             };
             let tried =
-                one::try_restore(&cx, &*store, (config, backup), (given.as_ref(), scratch.path())).await;
+                one::try_restore(&cx, &*store, (config, backup), (given.as_ref(), scratch.path(), args.jobs))
+                    .await;
             cx.out.say(&report::line(&tried.entry));
             body.databases.push(tried.entry);
             incomplete.extend(tried.note);
@@ -157,14 +162,19 @@ fn databases(asked: &[Name], cx: &ToolContext) -> Result<Vec<config::Database>, 
 }
 
 /// Where the restore is tried. Only beside the live database does that need the live one's URL.
-fn place(database: &config::Database, cx: &ToolContext) -> Result<(Option<Secret>, OpenOptions), StepError> {
+fn place(
+    database: &config::Database,
+    jobs: u8,
+    cx: &ToolContext,
+) -> Result<(Option<Secret>, OpenOptions), StepError> {
     let tools = database.tools.as_ref().map(|folder| cx.resolve(folder));
     let (url, scratch) = match (&database.scratch_url, database.scratch) {
         (Some(reference), _) => (None, ScratchPlace::Server(cx.secret_ref(reference)?)),
         (None, ScratchKind::Cluster) => (None, ScratchPlace::Auto),
         (None, ScratchKind::Beside) => (Some(cx.secret_ref(&database.url)?), ScratchPlace::Beside),
     };
-    Ok((url, OpenOptions { scratch, tools, ..OpenOptions::of(database) }))
+    let restore_jobs = NonZeroU8::new(jobs);
+    Ok((url, OpenOptions { scratch, tools, restore_jobs, ..OpenOptions::of(database) }))
 }
 
 /// A folder for what is restored, readable by its owner alone, gone with the returned value. What killed drills left

@@ -36,7 +36,7 @@ pub(super) async fn try_restore(
     cx: &ToolContext,
     store: &dyn Store,
     (config, backup): (&config::Database, &DatabaseBackup),
-    (identity, scratch): (Option<&Identity>, &Path),
+    (identity, scratch, jobs): (Option<&Identity>, &Path, u8),
 ) -> Tried {
     let mut entry = DatabaseDrill {
         database: backup.database.clone(),
@@ -54,7 +54,7 @@ pub(super) async fn try_restore(
         assertions: Vec::new(),
         failure: None,
     };
-    match restore(cx, store, (config, backup), (identity, scratch)).await {
+    match restore(cx, store, (config, backup), (identity, scratch, jobs)).await {
         Ok(restored) => {
             entry.restore_ms = Some(restored.restore_ms);
             entry.compare_ms = Some(restored.compare_ms);
@@ -78,10 +78,10 @@ async fn restore(
     cx: &ToolContext,
     store: &dyn Store,
     (config, backup): (&config::Database, &DatabaseBackup),
-    (identity, scratch): (Option<&Identity>, &Path),
+    (identity, scratch, jobs): (Option<&Identity>, &Path, u8),
 ) -> Result<Restored, StepError> {
     let opener = key_for(backup, identity)?;
-    let (url, options) = super::place(config, cx)?;
+    let (url, options) = super::place(config, jobs, cx)?;
     let url = url.unwrap_or_else(|| nowhere(backup.engine));
     let input = format!("the drill of {}", backup.database);
     let database = kit_database::open_for_restore(&url, &input, options, cx.context()).await?;

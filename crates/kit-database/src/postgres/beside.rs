@@ -62,7 +62,8 @@ pub(super) async fn restore(
     let clients = scratch::clients_for(database, cx, needs).await?;
     let restoring = Doing { action: "restore into", database: &name, ..doing };
     let address = database.address.with_database(&name);
-    let into = restore::Into { address: &address, clients: &clients, scratch: None };
+    let jobs = database.options.restore_jobs;
+    let into = restore::Into { address: &address, clients: &clients, jobs, scratch: None };
     let restored = restore::run(cx, into, reader, restoring).await;
     let restored = match restored {
         Ok(()) => doing.run(cx, take_over(&mut connection, &database.address.database, &name)).await,

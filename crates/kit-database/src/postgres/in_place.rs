@@ -1,6 +1,7 @@
 //! Overwrites the live database: everything in it is dropped, and the dump restored, in one transaction. Readers see
 //! the old content or the new, and an error leaves the old.
 
+use super::archive::{self, Kind};
 use super::connect::{self, Doing};
 use super::{PostgresDatabase, beside, restore, scratch};
 use crate::DatabaseError;
@@ -26,13 +27,21 @@ pub(super) async fn restore(
         database: &display,
         unfinished: "the database was overwritten; it is as it was",
     };
+    let head = cx.cancel.unless(archive::kind(reader)).await.ok_or_else(|| doing.cancelled(cx))?;
+    let (kind, head) = head.map_err(|source| restore::unreadable(source, doing))?;
+    if kind != Kind::Plain {
+        let problem =
+            format!("a dump of {display} that is no plain SQL can be restored beside it, not in place");
+        return Err(DatabaseError::Refused { problem });
+    }
     let mut connection = beside::maintenance(database, cx, doing).await?;
     scratch::check_fits(&mut connection, cx, doing, needs).await?;
     let clients = scratch::clients_for(database, cx, needs).await?;
     doing.run(cx, end_users(&mut connection, &database.address.database)).await?;
     connect::close(connection).await;
-    let mut script = EMPTY.as_bytes().chain(reader);
-    match restore::run(cx, &database.address, &clients, &mut script, doing).await {
+    let mut script = EMPTY.as_bytes().chain(std::io::Cursor::new(head)).chain(reader);
+    let into = restore::Into { address: &database.address, clients: &clients, jobs: None, scratch: None };
+    match restore::run(cx, into, &mut script, doing).await {
         Err(DatabaseError::Damaged { database, source }) => Err(match source.code.as_deref() {
             Some("55P03" | "40P01") => {
                 DatabaseError::Busy { database, waited_ms: PATIENCE_MS, refused: "nothing was overwritten" }

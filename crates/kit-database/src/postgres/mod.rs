@@ -17,8 +17,10 @@ mod migrate;
 mod parallel;
 mod reader;
 mod restore;
+mod restore_parallel;
 mod scan;
 mod scratch;
+mod split;
 mod swap;
 #[cfg(test)]
 mod tests;

@@ -5,31 +5,49 @@ use super::address::Address;
 use super::archive::{self, Kind};
 use super::clients::Clients;
 use super::connect::Doing;
-use super::from_archive;
 use super::scan::Scanner;
+use super::{from_archive, restore_parallel};
 use crate::pieces::{Piece, Pieces};
 use crate::schema_file::Nowhere;
 use crate::{DatabaseError, EngineError};
 use kit_core::Context;
 use kit_exec::{Command, ExecError, Status, Stdin, Stdout};
+use std::num::NonZeroU8;
 use std::path::Path;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::sync::mpsc::Sender;
 
 /// Handed on at once, and how many of these may wait.
-const PIECE_BYTES: usize = 256 * 1024;
-const AHEAD: usize = 4;
+pub(super) const PIECE_BYTES: usize = 256 * 1024;
+pub(super) const AHEAD: usize = 4;
 /// `psql` exits with 3 if a statement failed, with 2 if the connection broke (psql(1), EXIT STATUS).
 const STATEMENT_FAILED: i32 = 3;
 
-/// Where a dump is restored, and by which programs.
+/// Where a dump is restored, by which programs, and by how many sessions.
 #[derive(Clone, Copy)]
 pub(super) struct Into<'a> {
     /// A database, which must be empty.
     pub(super) address: &'a Address,
     pub(super) clients: &'a Clients,
+    /// Sessions that load rows side by side; without this, one does, in one transaction.
+    pub(super) jobs: Option<NonZeroU8>,
     /// A folder for temporary files; without this, the system's.
     pub(super) scratch: Option<&'a Path>,
+}
+
+/// `psql` against one database, fed from a stream.
+pub(super) fn psql(address: &Address, clients: &Clients, pieces: Pieces) -> Command {
+    let command = Command::new(clients.program("psql"))
+        .args(["--no-psqlrc", "--quiet", "--no-password", "--output=/dev/null"])
+        // Codes, to tell a worthless dump from a full disk.
+        .args(["--set=ON_ERROR_STOP=1", "--set=VERBOSITY=verbose"]);
+    address
+        .give_to(command)
+        .env("PGOPTIONS", OPTIONS)
+        .stdin(Stdin::Stream(Box::new(pieces)))
+        .stdout(Stdout::Capture { limit_bytes: 1 << 20 })
+        // Details and contexts of errors hold rows, which are none of the log's business.
+        .quiet_stderr()
 }
 
 /// Restores a dump of any format, which says itself what it is.
@@ -67,19 +85,11 @@ async fn plain(
     reader: &mut (dyn AsyncRead + Send + Unpin),
     doing: Doing<'_>,
 ) -> Result<(), DatabaseError> {
+    if let Some(jobs) = into.jobs.filter(|jobs| jobs.get() > 1) {
+        return restore_parallel::run(cx, into.address, into.clients, (reader, jobs), doing).await;
+    }
     let (sender, pieces) = Pieces::channel(AHEAD);
-    let command = Command::new(into.clients.program("psql"))
-        .args(["--no-psqlrc", "--quiet", "--no-password", "--single-transaction", "--output=/dev/null"])
-        // Codes, to tell a worthless dump from a full disk.
-        .args(["--set=ON_ERROR_STOP=1", "--set=VERBOSITY=verbose"]);
-    let psql = into
-        .address
-        .give_to(command)
-        .env("PGOPTIONS", OPTIONS)
-        .stdin(Stdin::Stream(Box::new(pieces)))
-        .stdout(Stdout::Capture { limit_bytes: 1 << 20 })
-        // Details and contexts of errors hold rows, which are none of the log's business.
-        .quiet_stderr();
+    let psql = psql(into.address, into.clients, pieces).arg("--single-transaction");
     let (poured, ran) = tokio::join!(pour(reader, sender), psql.run(cx));
     match (poured, ran) {
         (_, Err(error @ ExecError::Cancelled { .. })) => Err(error.into()),
@@ -137,7 +147,7 @@ pub(super) fn complaint(stderr: &[String]) -> Option<EngineError> {
 }
 
 /// Tells a dump that cannot be restored from a place that cannot take it.
-fn judge(error: &ExecError, doing: Doing<'_>) -> DatabaseError {
+pub(super) fn judge(error: &ExecError, doing: Doing<'_>) -> DatabaseError {
     let database = doing.database.to_owned();
     let Some(said) = complaint(error.stderr_tail()) else { return doing.said(error.into()) };
     let code = said.code.clone().unwrap_or_default();

@@ -176,7 +176,8 @@ async fn fill(
     let clients = clients_for(database, cx, needs).await?;
     let doing = Doing { action: "restore into", database: "the scratch database", unfinished: UNFINISHED };
     let address = place.server.address(&place.name);
-    let into = restore::Into { address: &address, clients: &clients, scratch: Some(scratch) };
+    let jobs = database.options.restore_jobs;
+    let into = restore::Into { address: &address, clients: &clients, jobs, scratch: Some(scratch) };
     restore::run(cx, into, reader, doing).await
 }
 

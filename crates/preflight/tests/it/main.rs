@@ -315,7 +315,7 @@ fn what_cannot_be_asked_is_no_verdict() {
     assert_eq!(check(&artifact, "store_usable").0, "pass");
     assert_eq!(check(&artifact, "lock_free").0, "unavailable");
     let message = artifact["message"].as_str().unwrap();
-    assert!(message.starts_with("1 of 10 checks could not be asked: lock_free: "), "{message}");
+    assert!(message.starts_with("1 of 11 checks could not be asked: lock_free: "), "{message}");
 }
 
 #[test]

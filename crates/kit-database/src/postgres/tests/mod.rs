@@ -6,6 +6,7 @@ mod content;
 mod faults;
 mod migrate;
 mod parallel;
+mod restore_parallel;
 mod swap;
 mod via;
 

@@ -37,6 +37,11 @@ async fn an_awkward_schema_comes_back_equal_by_us_and_by_plain_psql() {
 
     let restored = place.restored(&dump, needs(&report), Depth::Content).await.unwrap();
     assert_eq!(compare(&live, &restored), []);
+    // By several sessions as well as by one.
+    let side_by_side = OpenOptions { restore_jobs: NonZeroU8::new(2), ..OpenOptions::default() };
+    let database = place.database_with("shop", side_by_side);
+    let restored = place.restored_by(&database, &dump, needs(&report), Depth::Content).await.unwrap();
+    assert_eq!(compare(&live, &restored), []);
     place.restore_by_hand(&dump, "plain");
     let plain = place.database("plain").inspect(&place.cx, Depth::Content).await.unwrap();
     assert_eq!(compare(&live, &plain), []);

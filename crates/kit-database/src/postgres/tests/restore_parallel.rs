@@ -1,0 +1,68 @@
+//! Restores by several sessions.
+
+use super::content::AWKWARD;
+use super::{Place, needs};
+use crate::{Database as _, DatabaseError, Depth, OpenOptions, compare};
+use std::num::NonZeroU8;
+
+fn side_by_side() -> OpenOptions {
+    OpenOptions { restore_jobs: NonZeroU8::new(3), ..OpenOptions::default() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_awkward_schema_comes_back_equal_and_beside_the_live_one_too() {
+    let place = Place::with(&AWKWARD.replace('→', "\t"));
+    let more = "INSERT INTO measured SELECT '2024-02-01'::timestamptz + i * interval '1 minute', i FROM generate_series(1, 30000) AS i;
+        INSERT INTO orders (customer, note) SELECT 1, repeat(md5(i::text), 400) FROM generate_series(1, 200) AS i";
+    place.server.sql("shop", more);
+    let (dump, report) = place.dump().await;
+    let database = place.database_with("shop", side_by_side());
+    let restored = place.restored_by(&database, &dump, needs(&report), Depth::Content).await.unwrap();
+    assert_eq!(compare(&report.inspection, &restored), []);
+    let mut reader = dump.as_slice();
+    let beside = database.restore_beside(&place.cx, &mut reader, Some(needs(&report)), "r1").await.unwrap();
+    let found = database.inspect_beside(&place.cx, &beside, Depth::Content).await.unwrap();
+    assert_eq!(compare(&report.inspection, &found), []);
+    assert_eq!(place.server.sql(&beside.name, "SELECT nextval('orders_id_seq')"), "501");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_broken_or_cut_is_found_by_whichever_session_and_nothing_stays() {
+    let place = Place::with(
+        "CREATE TABLE a (n integer, pad text); INSERT INTO a SELECT i, repeat('x', 500) FROM generate_series(1, 5000) AS i;
+         CREATE TABLE b (n integer PRIMARY KEY); INSERT INTO b SELECT generate_series(1, 1000)",
+    );
+    let (dump, report) = place.dump().await;
+    let database = place.database_with("shop", side_by_side());
+    let text = String::from_utf8(dump).unwrap();
+    for (what, broken) in [
+        ("rows", text.replace("\n4000\t", "\nfour thousand\t")),
+        ("after", text.replace("ADD CONSTRAINT b_pkey PRIMARY KEY", "ADD CONSTRAINT b_pkey PRIMARY KEI")),
+    ] {
+        assert_ne!(broken, text, "{what}");
+        let restored = place.restored_by(&database, broken.as_bytes(), needs(&report), Depth::Rows).await;
+        assert!(matches!(restored, Err(DatabaseError::Damaged { .. })), "{what}: {restored:?}");
+    }
+    for cut in [text.find("\n4000\t").unwrap(), text.len() - 60] {
+        let restored =
+            place.restored_by(&database, text[..cut].as_bytes(), needs(&report), Depth::Rows).await;
+        assert!(matches!(restored, Err(DatabaseError::Truncated { .. })), "cut at {cut}: {restored:?}");
+    }
+    assert_eq!(place.left(), [""; 0]);
+    // A session that dies: nobody knows anything of the dump.
+    let kill = "DO $$ BEGIN FOR i IN 1..600 LOOP PERFORM pg_stat_clear_snapshot(); PERFORM pg_terminate_backend(pid) FROM
+        pg_stat_progress_copy; EXIT WHEN FOUND; PERFORM pg_sleep(0.01); END LOOP; END $$";
+    let mut psql = place.server.command("psql", "postgres");
+    let mut killer = psql.args(["-X", "-q", "-c", kill]).spawn().unwrap();
+    let mut many = text.replacen("\n1\tx", &format!("\n1\tx{}", "\n2\tx".repeat(1_000_000)), 1).into_bytes();
+    let mut reader = many.as_mut_slice() as &[u8];
+    let restored = database.restore_beside(&place.cx, &mut reader, Some(needs(&report)), "r1").await;
+    assert!(killer.wait().unwrap().success());
+    let error = restored.unwrap_err();
+    assert!(
+        !matches!(error, DatabaseError::Damaged { .. } | DatabaseError::Truncated { .. }),
+        "that of the server, not of the dump: {error:?}"
+    );
+    let beside = "SELECT count(*) FROM pg_database WHERE datname LIKE 'shop_restore%'";
+    assert_eq!(place.server.sql("postgres", beside), "0");
+}
