@@ -4,7 +4,7 @@
 use super::archive::{self, Kind};
 use super::connect::{self, Doing};
 use super::{PostgresDatabase, beside, restore, scratch};
-use crate::DatabaseError;
+use crate::{DatabaseError, EngineError};
 use kit_contract::body::RestoreNeeds;
 use kit_core::Context;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
@@ -30,8 +30,10 @@ pub(super) async fn restore(
     let head = cx.cancel.unless(archive::kind(reader)).await.ok_or_else(|| doing.cancelled(cx))?;
     let (kind, head) = head.map_err(|source| restore::unreadable(source, doing))?;
     if kind != Kind::Plain {
-        let problem =
-            format!("a dump of {display} that is no plain SQL can be restored beside it, not in place");
+        let problem = format!(
+            "the backup of {display} is an archive (format = \"custom\" or \"directory\"), which cannot be restored in \
+             one transaction with what it overwrites: restore it beside the live database, without --in-place"
+        );
         return Err(DatabaseError::Refused { problem });
     }
     let mut connection = beside::maintenance(database, cx, doing).await?;
@@ -46,9 +48,13 @@ pub(super) async fn restore(
             Some("55P03" | "40P01") => {
                 DatabaseError::Busy { database, waited_ms: PATIENCE_MS, refused: "nothing was overwritten" }
             }
-            // The right to drop what is there.
-            Some("42501") => DatabaseError::Unreachable { action: "overwrite", database, source },
             _ => DatabaseError::Damaged { database, source },
+        }),
+        // The right to drop what is there, for example.
+        Err(DatabaseError::Unavailable { what }) => Err(DatabaseError::Unreachable {
+            action: "overwrite",
+            database: display,
+            source: EngineError { text: what.into(), code: None },
         }),
         other => other,
     }

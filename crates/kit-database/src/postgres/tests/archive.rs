@@ -52,6 +52,11 @@ async fn an_awkward_schema_comes_back_equal_from_an_archive() {
         database.restore_beside(&place.cx, &mut &dump[..], Some(needs(&report)), "r1").await.unwrap();
     let restored = database.inspect_beside(&place.cx, &beside, Depth::Content).await.unwrap();
     assert_eq!(compare(&live, &restored), []);
+    // What is overwritten and what is restored cannot be one transaction of `pg_restore`.
+    let error = database.restore_in_place(&place.cx, &mut &dump[..], Some(needs(&report))).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::UsageError, "{error}");
+    let untouched = database.inspect(&place.cx, Depth::Rows).await.unwrap();
+    assert_eq!(untouched.table_rows(), live.table_rows());
 }
 
 fn restore_by_hand(place: &Place, format: DumpFormat, dump: &[u8], database: &str) {
