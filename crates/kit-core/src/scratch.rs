@@ -5,7 +5,7 @@
 
 use crate::fs::FsError;
 use std::fs::File;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// The locked file.
@@ -28,7 +28,10 @@ impl ScratchFolder {
     /// If it cannot be made. That something old cannot be removed is no error: it may be removed by the next one.
     pub fn new(within: &Path, prefix: &str) -> Result<(Self, Vec<PathBuf>), FsError> {
         let failed = |source| FsError { action: "make a folder in", path: within.to_owned(), source };
-        let folder = tempfile::Builder::new().prefix(prefix).tempdir_in(within).map_err(failed)?;
+        // Without this, whoever may look into `within` could look into it, too.
+        let ours = std::fs::Permissions::from_mode(0o700);
+        let mut builder = tempfile::Builder::new();
+        let folder = builder.prefix(prefix).permissions(ours).tempdir_in(within).map_err(failed)?;
         let made = folder.path().join(NEW_LOCK);
         let lock =
             crate::fs::try_lock(&made)?.ok_or_else(|| failed(std::io::ErrorKind::WouldBlock.into()))?;
@@ -70,6 +73,8 @@ mod tests {
         let within = root.path();
         let (living, removed) = ScratchFolder::new(within, "step-").unwrap();
         assert!(removed.is_empty(), "{removed:?}");
+        let mode = std::fs::metadata(living.path()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700, "it is its owner's alone");
         // As a killed process leaves it: the folder and the file, and no lock.
         let left = |name: &str, files: &[&str]| {
             let folder = within.join(name);

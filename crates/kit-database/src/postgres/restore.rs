@@ -189,6 +189,7 @@ mod tests {
             ("58P01", "could not access file \"$libdir/postgis-3\"", true),
             ("0A000", "extension \"postgis\" is not available", true),
             ("42704", "role \"ada\" does not exist", true),
+            ("XX000", "extension \"timescaledb\" must be preloaded", true),
             ("42704", "type \"mood\" does not exist", false),
             ("42501", "permission denied to create extension \"hstore\"", true),
             ("42601", "syntax error at or near \"CREAT\"", false),
