@@ -65,7 +65,9 @@ impl Part {
                 }
                 let doc_tests = workspace.show(&DOC_TESTS, &[])?;
                 // They need not build what was just built.
-                Ok(workspace.show(&TESTS, &[("DEPLOY_KIT_PROGRAMS_BUILT", "1")])? && doc_tests)
+                let threads = test_threads();
+                let tests = [&TESTS[..], &["--test-threads", &threads]].concat();
+                Ok(workspace.show(&tests, &[("DEPLOY_KIT_PROGRAMS_BUILT", "1")])? && doc_tests)
             }
         }
     }
@@ -76,6 +78,11 @@ const CLIPPY: [&str; 8] =
 const DOC: [&str; 6] = ["cargo", "doc", "--locked", "--workspace", "--no-deps", "--document-private-items"];
 const DOC_TESTS: [&str; 5] = ["cargo", "test", "--locked", "--workspace", "--doc"];
 const TESTS: [&str; 5] = ["cargo", "nextest", "run", "--locked", "--workspace"];
+
+/// One more than there are cores: tests wait for servers, clocks and each other's programs a good part of their time.
+fn test_threads() -> String {
+    (std::thread::available_parallelism().map_or(1, std::num::NonZero::get) + 1).to_string()
+}
 
 /// True when every chosen part passed.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> bool {
