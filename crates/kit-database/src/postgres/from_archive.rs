@@ -104,7 +104,8 @@ pub(super) async fn directory(
         }
         Some(unpacked) => unpacked.map_err(|source| restore::unreadable(source, doing))?,
     }
-    let pg_restore = pg_restore(into).arg("--format=directory").arg(format!("--jobs={}", archive::jobs()));
+    let jobs = into.jobs.map_or_else(archive::jobs, |jobs| usize::from(jobs.get()));
+    let pg_restore = pg_restore(into).arg("--format=directory").arg(format!("--jobs={jobs}"));
     match pg_restore.arg(&unpacked).run(cx).await {
         Ok(_) => Ok(()),
         Err(error @ ExecError::Cancelled { .. }) => Err(error.into()),
