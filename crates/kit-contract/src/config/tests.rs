@@ -217,7 +217,7 @@ fn backups_are_encrypted_for_somebody_and_by_public_keys() {
         ("recipients = []", "nobody is named"),
         ("recipients = [\"age1abc\", \"ssh-ed25519 AAAA\"]", "\"ssh-ed25519 AAAA\" is no public key"),
         ("recipients = [\"AGE-SECRET-KEY-1HUNTER2\"]", "a private key stands there"),
-        ("recipient = \"age1abc\"", "recipients"),
+        ("recipient = \"age1abc\"", "unknown key \"recipient\""),
     ] {
         let error = parse(&text(encryption)).unwrap_err().to_string();
         assert!(error.contains(says) && !error.contains("HUNTER2"), "{encryption}: {error}");
