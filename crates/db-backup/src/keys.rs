@@ -1,8 +1,8 @@
 //! For whom backups are encrypted, and with which key this run reads back what it stored.
 
 use kit_backup::{IDENTITY_INPUT, Identity, Recipients, Sealer};
-use kit_contract::Reason;
-use kit_contract::body::{ClientEncryption, DatabaseBackup};
+use kit_contract::body::ClientEncryption;
+use kit_contract::{Name, Reason};
 use kit_core::{ResultExt as _, StepError, fs};
 use kit_step::ToolContext;
 
@@ -76,22 +76,26 @@ impl Keys {
     }
 
     /// Refuses a finished backup that is not encrypted although it should be.
-    pub(crate) fn accept(&self, promised: &DatabaseBackup, metadata: &str) -> Result<(), StepError> {
-        if self.recipients.is_none() || promised.details.encryption.is_some() {
+    pub(crate) fn accept(
+        &self,
+        name: &Name,
+        sealed: Option<&ClientEncryption>,
+        metadata: &str,
+    ) -> Result<(), StepError> {
+        if self.recipients.is_none() || sealed.is_some() {
             return Ok(());
         }
         let message = format!(
-            "an earlier run of this deployment made the backup of {} without encryption, which backup.encryption asks \
-             for by now",
-            promised.database
+            "an earlier run of this deployment made the backup of {name} without encryption, which backup.encryption \
+             asks for by now"
         );
         Err(StepError::new(Reason::BackupMismatch, message)
             .hint(format!("remove {metadata} to have the next run make it anew; remove the copy, too")))
     }
 
     /// Opens a backup of an earlier run, if this run can.
-    pub(crate) fn reader_of(&self, promised: &DatabaseBackup) -> Reader<'_> {
-        match (&promised.details.encryption, &self.identity) {
+    pub(crate) fn reader_of(&self, sealed: Option<&ClientEncryption>) -> Reader<'_> {
+        match (sealed, &self.identity) {
             (None, _) => Reader::Plain,
             (Some(sealed), Some(identity)) if identity.opens(&sealed.recipients) => Reader::With(identity),
             (Some(_), _) => Reader::Nobody,

@@ -7,6 +7,7 @@
 #![warn(missing_docs)]
 
 mod args;
+mod bundle;
 mod external;
 mod keys;
 mod ladder;
@@ -62,7 +63,8 @@ impl Step for DbBackup {
                   The level of proof that was reached is always named. Only then is the metadata written that \
                   makes it a backup; migrate and db-restore accept nothing else. Nothing is ever stored under the \
                   final name unless the database said that the copy was complete. With backup.encryption it is \
-                  encrypted in the format of age before it leaves this machine. With backup.when = \
+                  encrypted in the format of age before it leaves this machine. The files of backup.bundle are kept beside \
+                  the databases. With backup.when = \
                   \"pending_migrations\" it first looks, as migrate will, whether a migration waits; where none does, \
                   it makes no backup and says so. Where a database has its backups made by another tool (backup of \
                   [[databases]]), that is run instead, and its word is written down as its word.",
@@ -131,6 +133,14 @@ impl Step for DbBackup {
                 }
             }
             cx.save(body.clone());
+        }
+        // A database by its URL alone is not the app.
+        if let Some(config) =
+            cx.config().backup.bundle.as_ref().filter(|_| cx.secret("database-url").is_none())
+        {
+            let bundle = bundle::back_up(&cx, &place, (config, &keys)).await?;
+            cx.out.say(&report::bundle_line(&bundle));
+            body.bundle = Some(bundle);
         }
         Ok(report::outcome(body))
     }

@@ -152,8 +152,8 @@ async fn adopt(
         return Err(StepError::new(Reason::ArtifactInvalid, message)
             .hint("nothing but db-backup may write there; find out who did"));
     }
-    keys.accept(&promised, &metadata)?;
-    let reader = keys.reader_of(&promised);
+    keys.accept(&target.name, promised.details.encryption.as_ref(), &metadata)?;
+    let reader = keys.reader_of(promised.details.encryption.as_ref());
     let tried =
         prove_again(cx, place, slot, (&target.name, database), &promised, (rules, reader, scratch)).await;
     let (found, asked) = match tried {

@@ -2,7 +2,7 @@
 
 use crate::args::Args;
 use jiff::{SignedDuration, Timestamp};
-use kit_contract::body::{DatabaseBackup, EarlierBackup, ExternalBackup, Proof};
+use kit_contract::body::{BundleBackup, DatabaseBackup, EarlierBackup, ExternalBackup, Proof};
 use kit_contract::{DeploymentId, Name, Reason};
 use kit_core::{Context, ResultExt as _, StepError};
 use kit_step::ToolContext;
@@ -85,6 +85,22 @@ impl Place {
         let key = self.layout.backup(&self.deployment, name, extension);
         let key = key.or_reason(Reason::InternalError, "a backup cannot be named")?;
         Ok(Slot { key, metadata: self.layout.backup_metadata(&self.deployment, name) })
+    }
+
+    /// Where the bundle of files belongs.
+    pub(crate) fn bundle_slot(&self, name: &Name, extension: &str) -> Result<Slot, StepError> {
+        let key = self.layout.backup(&self.deployment, Some(name), extension);
+        let key = key.or_reason(Reason::InternalError, "a bundle cannot be named")?;
+        Ok(Slot { key, metadata: self.layout.backup_metadata(&self.deployment, Some(name)) })
+    }
+
+    /// The bundle, if a run of this deployment finished one.
+    pub(crate) async fn bundle(&self, slot: &Slot) -> Result<Option<BundleBackup>, StepError> {
+        let Some(object) = self.store.get(&slot.metadata).await? else { return Ok(None) };
+        serde_json::from_slice(&object.bytes).map(Some).or_reason(
+            Reason::ArtifactInvalid,
+            format!("{} cannot be read, so nobody knows what it vouches for", self.location(&slot.metadata)),
+        )
     }
 
     /// Where the metadata of one database belongs.

@@ -1,7 +1,8 @@
 //! The backups for people and for later steps.
 
 use crate::proof::reason;
-use kit_contract::body::{Backup, DatabaseBackup, ExternalBackup, Proof};
+use kit_contract::body::{Backup, BundleBackup, DatabaseBackup, ExternalBackup, Proof};
+use kit_contract::config::BUNDLE;
 use kit_core::size_text as size;
 use kit_database::assertions::{in_a_line, in_a_summary};
 use kit_step::{Outcome, markdown_escape};
@@ -25,6 +26,17 @@ pub(crate) fn line(backup: &DatabaseBackup) -> String {
     )
 }
 
+/// The bundle of files in a line.
+pub(crate) fn bundle_line(backup: &BundleBackup) -> String {
+    let sealed = if backup.encryption.is_some() { "encrypted" } else { "not encrypted" };
+    let adopted = if backup.adopted { ", made by an earlier run" } else { "" };
+    format!(
+        "bundle: {}, {}, {sealed}, read back and compared{adopted}",
+        count(backup.files, "file"),
+        size(backup.size_bytes)
+    )
+}
+
 /// The backup of another tool in a line.
 pub(crate) fn external_line(backup: &ExternalBackup) -> String {
     let adopted = if backup.adopted { ", made for an earlier run" } else { "" };
@@ -39,7 +51,8 @@ pub(crate) fn external_line(backup: &ExternalBackup) -> String {
 /// The end of a step that made or adopted every backup.
 pub(crate) fn outcome(body: Backup) -> Outcome<Backup> {
     let own = body.databases.iter().map(|backup| backup.database.as_str());
-    let names: Vec<&str> = own.chain(body.external.iter().map(|backup| backup.database.as_str())).collect();
+    let external = body.external.iter().map(|backup| backup.database.as_str());
+    let names: Vec<&str> = own.chain(external).chain(body.bundle.iter().map(|_| BUNDLE)).collect();
     let bytes = body.databases.iter().map(|backup| backup.size_bytes).sum();
     let proof = body.weakest_proof();
     let tried = match proof {
@@ -67,8 +80,10 @@ fn shrunk(body: &Backup) -> Vec<String> {
 /// The outputs.
 pub(crate) fn outputs(body: &Backup) -> Vec<(&'static str, String)> {
     let own = body.databases.iter().map(|backup| backup.location.as_str());
-    let locations: Vec<&str> =
-        own.chain(body.external.iter().map(|backup| backup.location.as_str())).collect();
+    let locations: Vec<&str> = own
+        .chain(body.external.iter().map(|backup| backup.location.as_str()))
+        .chain(body.bundle.iter().map(|bundle| bundle.location.as_str()))
+        .collect();
     vec![("proof", body.weakest_proof().to_string()), ("location", locations.join("\n"))]
 }
 

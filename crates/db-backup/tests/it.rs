@@ -10,6 +10,8 @@
 mod assertions;
 #[path = "it/bucket.rs"]
 mod bucket;
+#[path = "it/bundle.rs"]
+mod bundle;
 #[path = "it/encrypted.rs"]
 mod encrypted;
 #[path = "it/external.rs"]

@@ -2,7 +2,7 @@
 //!
 //! A backup is its metadata: what has none was never finished, and what was not proved is not offered.
 
-use kit_contract::body::{DatabaseBackup, ExternalBackup, Proof};
+use kit_contract::body::{BundleBackup, DatabaseBackup, ExternalBackup, Proof};
 use kit_contract::{DeploymentId, Name, Reason};
 use kit_core::StepError;
 use kit_store::{Key, Layout, Store};
@@ -72,6 +72,8 @@ impl Catalogue {
                 Ok(backup) if backup.metadata_key == key && backup.deployment_id == id => {
                     self.external.push(backup);
                 }
+                // Files, which `bundle` brings back.
+                _ if serde_json::from_slice::<BundleBackup>(metadata).is_ok() => {}
                 _ => self.unusable.push(format!("{key} cannot be read: {error}")),
             },
         }
@@ -156,7 +158,7 @@ fn advice(backup: &ExternalBackup) -> String {
 }
 
 /// The deployment whose metadata this is: `backup-<id>.json` or `backup-<id>.<database>.json`.
-fn deployment_of(prefix: &str, key: &str) -> Option<DeploymentId> {
+pub(crate) fn deployment_of(prefix: &str, key: &str) -> Option<DeploymentId> {
     let stem = key.strip_prefix(prefix)?.strip_suffix(".json")?;
     stem.split_once('.').map_or(stem, |(id, _)| id).parse().ok()
 }

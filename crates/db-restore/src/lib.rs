@@ -9,6 +9,7 @@
 
 mod args;
 mod beside;
+mod bundle;
 mod catalogue;
 mod consent;
 mod drill;
@@ -41,6 +42,7 @@ pub fn program() -> Program {
     Program::new("db-restore", "Brings a database back from a proved backup")
         .step::<DbRestore>()
         .step::<drill::Practice>()
+        .tool::<bundle::Unbundle>()
 }
 
 /// What opens an encrypted backup.

@@ -6,6 +6,8 @@
     reason = "a test prepares files and changes them behind the program's back"
 )]
 
+#[path = "it/bundle.rs"]
+mod bundle;
 #[path = "it/drill.rs"]
 mod drill;
 #[path = "it/encrypted.rs"]

@@ -3,7 +3,7 @@
 use crate::{IDENTITY_INPUT, METHOD};
 use age::{DecryptError, Decryptor, x25519};
 use kit_contract::Reason;
-use kit_contract::body::DatabaseBackup;
+use kit_contract::body::{ClientEncryption, DatabaseBackup};
 use kit_core::{Secret, StepError};
 use kit_database::gunzip::{ByteReader, Fault};
 use std::io::ErrorKind;
@@ -102,14 +102,25 @@ impl<R: AsyncRead + Unpin> AsyncRead for Opened<R> {
 /// The key for a backup, before anything of it is read. `None`: it is not sealed.
 ///
 /// # Errors
-/// [`Reason::SecretMissing`] if it is sealed and there is no identity, [`Reason::UsageError`] if the identity is that
-/// of somebody else, [`Reason::ArtifactInvalid`] if it is sealed in a way that is not known here.
+/// As [`opener`].
 pub fn key_for<'a>(
     backup: &DatabaseBackup,
     identity: Option<&'a Identity>,
 ) -> Result<Option<&'a Identity>, StepError> {
-    let Some(sealed) = &backup.details.encryption else { return Ok(None) };
-    let name = &backup.database;
+    opener(backup.database.as_str(), backup.details.encryption.as_ref(), identity)
+}
+
+/// The key for the backup of this name, which is sealed so, before anything of it is read. `None`: it is not sealed.
+///
+/// # Errors
+/// [`Reason::SecretMissing`] if it is sealed and there is no identity, [`Reason::UsageError`] if the identity is that
+/// of somebody else, [`Reason::ArtifactInvalid`] if it is sealed in a way that is not known here.
+pub fn opener<'a>(
+    name: &str,
+    sealed: Option<&ClientEncryption>,
+    identity: Option<&'a Identity>,
+) -> Result<Option<&'a Identity>, StepError> {
+    let Some(sealed) = sealed else { return Ok(None) };
     if sealed.method != METHOD {
         let message =
             format!("the backup of {name} is encrypted by {:?}, which is not known here", sealed.method);

@@ -10,7 +10,7 @@ mod recipients;
 mod seal;
 mod unpack;
 
-pub use identity::{Identity, key_for};
+pub use identity::{Identity, key_for, opener};
 pub use recipients::Recipients;
 pub use seal::Sealer;
 pub use unpack::unpack;

@@ -7,7 +7,7 @@ mod policy;
 
 use jiff::{SignedDuration, Timestamp};
 use kit_contract::Reason;
-use kit_contract::body::{DatabaseBackup, ExternalBackup};
+use kit_contract::body::{BundleBackup, DatabaseBackup, ExternalBackup};
 use kit_contract::config::{Keep, Span};
 use kit_core::{StepError, size_text};
 use kit_step::{CommandSpec, Example, IdentityRule, Tool, ToolContext, ToolOutput};
@@ -148,6 +148,7 @@ impl Found {
                 Ok(backup) => {
                     found.unusable.push(format!("{name} says that it is {}", backup.metadata_key));
                 }
+                Err(_) if let Some(bundle) = bundle(&name, &object.bytes) => found.backups.push(bundle),
                 // Its tool removes it; what is written of it takes no room.
                 Err(_) if serde_json::from_slice::<ExternalBackup>(&object.bytes).is_ok() => {}
                 Err(error) => found.unusable.push(format!("{name} cannot be read: {error}")),
@@ -155,6 +156,12 @@ impl Found {
         }
         Ok(found)
     }
+}
+
+/// The bundle that this metadata speaks of.
+fn bundle(name: &str, metadata: &[u8]) -> Option<Candidate> {
+    let bundle = serde_json::from_slice::<BundleBackup>(metadata).ok()?;
+    (bundle.metadata_key == name).then(|| Candidate::of_bundle(&bundle)).flatten()
 }
 
 /// Removes the metadata, then the copy. Either may be gone already.

@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 use kit_contract::Name;
-use kit_contract::body::{DatabaseBackup, Proof};
-use kit_contract::config::Keep;
+use kit_contract::body::{BundleBackup, DatabaseBackup, Proof};
+use kit_contract::config::{BUNDLE, Keep};
 use std::collections::BTreeMap;
 
 /// One finished backup.
@@ -15,6 +15,8 @@ pub(super) struct Candidate {
     pub(super) size_bytes: u64,
     pub(super) proof: Proof,
     pub(super) snapshot_at: Timestamp,
+    /// Files, of which there is no more to prove than that they are what was stored.
+    pub(super) is_bundle: bool,
 }
 
 impl Candidate {
@@ -26,7 +28,24 @@ impl Candidate {
             size_bytes: backup.size_bytes,
             proof: backup.proof,
             snapshot_at: backup.snapshot_at,
+            is_bundle: false,
         }
+    }
+
+    pub(super) fn of_bundle(backup: &BundleBackup) -> Option<Self> {
+        Some(Self {
+            database: BUNDLE.parse().ok()?,
+            key: backup.key.clone(),
+            metadata_key: backup.metadata_key.clone(),
+            size_bytes: backup.size_bytes,
+            proof: Proof::Remote,
+            snapshot_at: backup.snapshot_at,
+            is_bundle: true,
+        })
+    }
+
+    fn is_good(&self, required: Proof) -> bool {
+        self.proof != Proof::None && (self.is_bundle || self.proof >= required)
     }
 }
 
@@ -56,7 +75,7 @@ pub(super) fn expired(
             if kept >= least && (too_old || too_many) {
                 expired.push((*candidate).clone());
             } else {
-                kept += u32::from(candidate.proof >= required && candidate.proof != Proof::None);
+                kept += u32::from(candidate.is_good(required));
             }
         }
     }
@@ -78,6 +97,7 @@ mod tests {
             size_bytes: 1,
             proof,
             snapshot_at: Timestamp::from_second(1_800_000_000 - age_days * DAY).unwrap(),
+            is_bundle: database == BUNDLE,
         }
     }
 
@@ -114,6 +134,13 @@ mod tests {
         let candidates = [weak(1), weak(2), weak(3), backup("main", 400, Proof::Full), weak(500)];
         assert_eq!(gone(&candidates, keep(365, 1, Some(1))), ["main-500.gz"]);
         assert_eq!(gone(&[weak(500), weak(600)], keep(365, 1, None)), [""; 0], "nobody knows of a good one");
+    }
+
+    #[test]
+    fn a_bundle_has_its_time_too_and_the_last_one_stays() {
+        let bundle = |age| backup(BUNDLE, age, Proof::Remote);
+        let candidates = [bundle(400), bundle(500), backup("main", 1, Proof::Full)];
+        assert_eq!(gone(&candidates, keep(365, 1, None)), ["bundle-500.gz"]);
     }
 
     #[test]

@@ -18,7 +18,7 @@ fn keygen(sandbox: &Sandbox, file: &str) -> String {
 }
 
 /// Encrypted for whoever has `key.txt`.
-fn encrypted(sandbox: Sandbox) -> (Sandbox, String) {
+pub(super) fn encrypted(sandbox: Sandbox) -> (Sandbox, String) {
     let key = keygen(&sandbox, "key.txt");
     sandbox.write("deploy.toml", format!("{CONFIG}[backup.encryption]\nrecipients = [{key:?}]\n"));
     (sandbox, key)

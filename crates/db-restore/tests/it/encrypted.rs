@@ -9,16 +9,20 @@ use kit_core::Secret;
 use kit_testing::Sandbox;
 
 /// Of nothing but these tests.
-const KEY: &str = "AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX";
+pub(super) const KEY: &str = "AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX";
 
 const OTHER: &str = "AGE-SECRET-KEY-1GQ9778VQXMMJVE8SK7J6VT8UJ4HDQAJUVSFCWCM02D8GEWQ72PVQ2Y5J33";
+
+pub(super) fn recipients() -> Recipients {
+    let identity = Identity::parse(&Secret::new(KEY)).unwrap();
+    let config = BackupEncryption { recipients: identity.public_keys(), recipients_file: None };
+    Recipients::new(&config, None).unwrap()
+}
 
 /// The newest backup, encrypted.
 fn sealed() -> Sandbox {
     let sandbox = shop().file("key.txt", &format!("# made for a test\n{KEY}\n"));
-    let identity = Identity::parse(&Secret::new(KEY)).unwrap();
-    let config = BackupEncryption { recipients: identity.public_keys(), recipients_file: None };
-    let recipients = Recipients::new(&config, None).unwrap();
+    let recipients = recipients();
     let plain = std::fs::read(sandbox.path().join(stored(NEW, ".sqlite.gz"))).unwrap();
     let mut sealer = Sealer::new(&recipients, None).unwrap();
     let mut bytes = sealer.seal(&plain).unwrap();

@@ -215,6 +215,48 @@ pub struct DatabaseBackup {
     pub details: BackupDetails,
 }
 
+/// Tells the metadata of a bundle from that of a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BundleKind {
+    /// The only one.
+    Bundle,
+}
+
+/// The backup of files: a tar archive in gzip, encrypted where the configuration says so. Also the metadata object in
+/// the store, which is written last. It names none of the files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BundleBackup {
+    /// `bundle`.
+    pub kind: BundleKind,
+    /// Where it lies: the store's address without credentials, and the key.
+    pub location: String,
+    /// Its key in the store.
+    pub key: String,
+    /// Key of the metadata in the store.
+    pub metadata_key: String,
+    /// Digest of the object as it is stored.
+    pub sha256: Sha256,
+    /// Size of the object as it is stored.
+    pub size_bytes: u64,
+    /// Size of the archive before compression and encryption.
+    pub uncompressed_bytes: u64,
+    /// Digest of the archive before compression and encryption.
+    pub uncompressed_sha256: Sha256,
+    /// How many files are in it.
+    pub files: u64,
+    /// How it was encrypted before it was stored; absent: it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<ClientEncryption>,
+    /// When the files were read.
+    pub snapshot_at: Timestamp,
+    /// When it was read back from the store, opened, and compared.
+    pub verified_at: Timestamp,
+    /// True if an earlier run of this deployment made it, and this run compared it again.
+    #[serde(default)]
+    pub adopted: bool,
+}
+
 /// The newest backup of a database that an earlier deployment made, or had made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EarlierBackup {
@@ -239,6 +281,9 @@ pub struct Backup {
     /// Those that another tool made.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub external: Vec<ExternalBackup>,
+    /// That of the files (`backup.bundle`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bundle: Option<BundleBackup>,
 }
 
 impl Backup {

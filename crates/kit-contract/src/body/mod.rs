@@ -18,8 +18,8 @@ mod smoke;
 
 pub use assertion::{AssertionOutcome, AssertionResult};
 pub use backup::{
-    Backup, BackupDetails, ClientEncryption, ContentDigests, DatabaseBackup, EarlierBackup, Engine,
-    Extension, Proof, RestoreNeeds, TableRows,
+    Backup, BackupDetails, BundleBackup, BundleKind, ClientEncryption, ContentDigests, DatabaseBackup,
+    EarlierBackup, Engine, Extension, Proof, RestoreNeeds, TableRows,
 };
 pub use begin::Begin;
 pub use deployment::{Commit, Deployment, DeploymentKind, ServiceVersion};

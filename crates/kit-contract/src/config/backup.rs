@@ -130,6 +130,52 @@ impl BackupEncryption {
     }
 }
 
+/// Files that are backed up beside the databases: environment files, certificates, what a machine needs to serve again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Bundle {
+    /// Files and folders, relative to `deploy.toml` or absolute. Folders are taken with all that is in them, links are
+    /// followed.
+    pub files: Vec<String>,
+    /// True if it is kept without `backup.encryption`: whoever may read the store then reads what is in it.
+    #[serde(default)]
+    pub unencrypted: bool,
+}
+
+/// What the bundle is called among the backups of a deployment.
+pub const BUNDLE: &str = "bundle";
+
+impl Bundle {
+    fn check(&self, encrypted: bool, databases: &[Database]) -> Result<(), ConfigError> {
+        let wrong =
+            |key: &str, message: String| Err(ConfigError::rule(format!("backup.bundle.{key}"), message));
+        if self.files.is_empty() {
+            return wrong("files", "no file is named".to_owned());
+        }
+        let odd = |file: &&String| file.is_empty() || file.split('/').any(|part| part == "..");
+        if let Some(file) = self.files.iter().find(odd) {
+            return wrong("files", format!("{file:?} is no path that could be unpacked elsewhere"));
+        }
+        if databases.is_empty() {
+            return wrong(
+                "files",
+                "it goes with the backups of databases, and none is configured".to_owned(),
+            );
+        }
+        if databases.iter().any(|database| database.name.as_str() == BUNDLE) {
+            return wrong("files", format!("a database is called {BUNDLE:?}, as the bundle is"));
+        }
+        if !encrypted && !self.unencrypted {
+            let path = "backup.bundle";
+            let mut error =
+                ConfigError::rule(path, "what such files hold is secret, and backup.encryption is missing");
+            error.hint = Some("name recipients in [backup.encryption], or say unencrypted = true".to_owned());
+            return Err(error);
+        }
+        Ok(())
+    }
+}
+
 /// What `db-restore drill` has to keep to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -164,6 +210,9 @@ pub struct Backup {
     /// For whom backups are encrypted before they are stored. Absent: they are not, but by the store.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encryption: Option<BackupEncryption>,
+    /// Files that are backed up beside the databases.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bundle: Option<Bundle>,
     /// What `db-restore drill` has to keep to.
     pub drill: DrillLimits,
 }
@@ -179,6 +228,7 @@ impl Default for Backup {
             max_age: Span::from_secs(60 * 60),
             keep: Keep::default(),
             encryption: None,
+            bundle: None,
             drill: DrillLimits::default(),
         }
     }
@@ -191,6 +241,9 @@ impl Backup {
     pub(super) fn check(&self, databases: &[Database]) -> Result<(), ConfigError> {
         if let Some(encryption) = &self.encryption {
             encryption.check()?;
+        }
+        if let Some(bundle) = &self.bundle {
+            bundle.check(self.encryption.is_some(), databases)?;
         }
         for database in databases {
             let Some(external) = &database.backup else { continue };

@@ -29,7 +29,9 @@ pub use app::{
     Service,
 };
 pub use assertion::{Assertion, Expected};
-pub use backup::{Backup, BackupEncryption, DrillLimits, Keep, RequiredProof, WantedProof, When};
+pub use backup::{
+    BUNDLE, Backup, BackupEncryption, Bundle, DrillLimits, Keep, RequiredProof, WantedProof, When,
+};
 pub use channel::{Channel, ChannelKind, Event};
 pub use error::{ConfigError, nearest};
 pub use gate::{Gate, HoldAction, InconclusiveAction, ProbeTarget, ServiceProbe, Stage};

@@ -225,6 +225,26 @@ fn backups_are_encrypted_for_somebody_and_by_public_keys() {
 }
 
 #[test]
+fn a_bundle_is_encrypted_unless_that_is_waived_by_name() {
+    let database = "[[databases]]\nname = \"main\"\nurl = { env = \"URL\" }\n";
+    let text = |bundle: &str, rest: &str| format!("app = \"shop\"\n[backup.bundle]\n{bundle}\n{rest}");
+    let encrypted = format!("[backup.encryption]\nrecipients = [\"age1abc\"]\n{database}");
+    let config = parse(&text("files = [\".env\", \"/etc/ssl/shop\"]", &encrypted)).unwrap();
+    assert_eq!(parse(&config.to_toml().unwrap()).unwrap(), config);
+    assert!(parse(&text("files = [\".env\"]\nunencrypted = true", database)).is_ok());
+    for (bundle, rest, says) in [
+        ("files = [\".env\"]", database, "backup.encryption is missing"),
+        ("files = []", encrypted.as_str(), "no file is named"),
+        ("files = [\"../.env\"]", &encrypted, "could be unpacked elsewhere"),
+        ("files = [\".env\"]\nunencrypted = true", "", "none is configured"),
+        ("files = [\".env\"]", &encrypted.replace("main", "bundle"), "as the bundle is"),
+    ] {
+        let error = parse(&text(bundle, rest)).unwrap_err().to_string();
+        assert!(error.contains(says), "{bundle}: {error}");
+    }
+}
+
+#[test]
 fn a_secret_in_the_wrong_place_is_not_repeated() {
     let text = "app = \"shop\"\n[[databases]]\nname = \"main\"\nurl = \"postgres://u:hunter2@h/db\"\n";
     let error = parse(text).unwrap_err();
