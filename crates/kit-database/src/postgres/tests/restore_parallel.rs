@@ -45,7 +45,7 @@ async fn what_is_broken_or_cut_is_found_by_whichever_session_and_nothing_stays()
     }
     for cut in [text.find("\n4000\t").unwrap(), text.len() - 60] {
         let restored =
-            place.restored_by(&database, text[..cut].as_bytes(), needs(&report), Depth::Rows).await;
+            place.restored_by(&database, &text.as_bytes()[..cut], needs(&report), Depth::Rows).await;
         assert!(matches!(restored, Err(DatabaseError::Truncated { .. })), "cut at {cut}: {restored:?}");
     }
     assert_eq!(place.left(), [""; 0]);
