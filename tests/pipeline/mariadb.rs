@@ -28,7 +28,7 @@ fn a_release_backs_up_proves_migrates_and_the_database_comes_back() {
     let backup = shop.artifact("backup").unwrap().body.unwrap();
     let ledger =
         backup["databases"].as_array().unwrap().iter().find(|one| one["database"] == "ledger").unwrap();
-    assert_eq!((&ledger["engine"], &ledger["proof"]), (&json!("mariadb"), &json!("full")));
+    assert_eq!((&ledger["engine"], &ledger["proof"]), (&json!("mysql"), &json!("full")));
     assert_eq!(ledger["tables"], json!([{"table": "entries", "rows": 1000}, {"table": "log", "rows": 0}]));
     assert_eq!(server.sql("ledger", "SELECT sum(amount_cents) FROM entries"), "0");
 
