@@ -1,7 +1,7 @@
 //! What a stored backup is made of, for whoever writes one and whoever reads it.
 //!
 //! It is gzip, and where the configuration names recipients, that gzip is sealed for them in the format of age
-//! (<https://c2sp.org/age>), as it streams: [`Sealer`] on the way into the store, [`unpack`] on the way back.
+//! (<https://c2sp.org/age>), as it streams: [`Sealer`] on the way into the store, [`unpack()`] on the way back.
 //! Whoever holds an [`Identity`] of one of the recipients opens it, with these programs or with `age -d`.
 #![warn(missing_docs)]
 
