@@ -26,7 +26,10 @@ async fn a_dump_whose_server_dies_is_never_whole() {
         assert_eq!(error.reason(), Reason::DumpFailed, "{at}: {error}");
         let text = StepError::from(error).chain();
         // 3 among the rows of a table; 2 where what was on its way was the rest of them.
-        assert!(["code 3", "code 2"].iter().any(|code| text.contains(&format!("exited with {code}"))), "{text}");
+        assert!(
+            ["code 3", "code 2"].iter().any(|code| text.contains(&format!("exited with {code}"))),
+            "{text}"
+        );
     }
     let mut dump = place.database("shop").begin_dump(&place.cx, place.folder.path()).await.unwrap();
     let mut begun = vec![0; size / 2];
