@@ -132,8 +132,8 @@ async fn read(
 
 /// Fills the block up to its capacity unless the end comes first.
 ///
-/// Dump programs write 4 KiB at a time. Who reads at once is woken, and wakes them, a quarter of a million times per
-/// GiB, which costs a tenth of all CPU time; after a pause there is more to read, and the pipe has room for it.
+/// Dump programs write through small buffers. Who reads at once can be woken for each of them; after a pause there is
+/// more to read, and the pipe has room for it.
 async fn fill(
     cx: &Context,
     reader: &mut (dyn AsyncRead + Send + Unpin),

@@ -132,9 +132,8 @@ pub(super) async fn begin(
     };
     let before = run(vec!["--section=pre-data".to_owned()])?;
     let mut args = vec!["--section=data".to_owned(), "--section=post-data".to_owned()];
-    args.extend(
-        plan.tables.iter().map(|large| format!("--exclude-table-data={}", plan::pattern(&large.table))),
-    );
+    // A pattern in which, inside of quotes, every letter stands for itself.
+    args.extend(plan.tables.iter().map(|large| format!("--exclude-table-data={}", large.table.sql())));
     let after = run(args)?;
     let pieces = Arc::new(std::sync::Mutex::new(plan::pieces(plan.tables, plan.sizes.piece_bytes).into()));
     let mut copying = Vec::new();

@@ -82,11 +82,6 @@ fn head(large: &Large) -> String {
     )
 }
 
-/// A table as a pattern of `pg_dump --exclude-table-data`: inside of quotes every letter stands for itself.
-pub(super) fn pattern(table: &Qualified) -> String {
-    table.sql()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

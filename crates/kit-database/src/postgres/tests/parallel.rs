@@ -72,8 +72,8 @@ async fn all_connections_see_one_snapshot() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_connection_that_dies_is_an_error_that_says_so() {
+/// A dump by two connections of which the beginning was read.
+async fn in_the_middle() -> (Place, Box<dyn crate::Dump>) {
     let place = Place::with(
         "CREATE TABLE a (n integer, pad text);
          INSERT INTO a SELECT i, repeat('x', 500) FROM generate_series(1, 60000) AS i",
@@ -82,6 +82,12 @@ async fn a_connection_that_dies_is_an_error_that_says_so() {
     let mut dump = database.begin_dump(&place.cx, place.folder.path()).await.unwrap();
     let mut some = vec![0; 100_000];
     dump.reader().read_exact(&mut some).await.unwrap();
+    (place, dump)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_dies_is_an_error_that_says_so() {
+    let (place, mut dump) = in_the_middle().await;
     let kill =
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE query LIKE 'COPY (SELECT%'";
     assert_ne!(place.server.sql("postgres", kill), "0");
@@ -95,14 +101,7 @@ async fn a_connection_that_dies_is_an_error_that_says_so() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_stops_reading_leaves_no_connection_behind() {
-    let place = Place::with(
-        "CREATE TABLE a (n integer, pad text);
-         INSERT INTO a SELECT i, repeat('x', 500) FROM generate_series(1, 60000) AS i",
-    );
-    let database = in_small_pieces(&place, 2);
-    let mut dump = database.begin_dump(&place.cx, place.folder.path()).await.unwrap();
-    let mut some = vec![0; 100_000];
-    dump.reader().read_exact(&mut some).await.unwrap();
+    let (place, dump) = in_the_middle().await;
     let error = dump.finish(&place.cx).await.unwrap_err();
     assert!(matches!(&error, DatabaseError::Truncated { .. }), "{error:?}");
     // The server sees it as soon as it writes.
