@@ -48,7 +48,6 @@ async fn make(
     let stored = Read {
         sha256: Sha256::of(&bytes),
         size_bytes: bytes.len() as u64,
-        uncompressed_sha256: Sha256::of(&packed.archive),
         uncompressed_bytes: packed.archive.len() as u64,
     };
     place.store.create_stream(&slot.key, &mut bytes.as_slice()).await?;
@@ -67,7 +66,6 @@ async fn make(
         sha256: stored.sha256,
         size_bytes: stored.size_bytes,
         uncompressed_bytes: stored.uncompressed_bytes,
-        uncompressed_sha256: stored.uncompressed_sha256,
         files: packed.files,
         encryption: lock.as_ref().map(Lock::describe),
         snapshot_at,
@@ -102,7 +100,6 @@ async fn adopt(
     let stored = Read {
         sha256: promised.sha256.clone(),
         size_bytes: promised.size_bytes,
-        uncompressed_sha256: promised.uncompressed_sha256.clone(),
         uncompressed_bytes: promised.uncompressed_bytes,
     };
     let reader = keys.reader_of(promised.encryption.as_ref());

@@ -52,12 +52,10 @@ async fn make(
     let lock = keys.lock();
     let dump = database.begin_dump(cx, scratch).await?;
     let (snapshot_at, engine_version) = (dump.snapshot_at(), dump.engine_version().to_owned());
-    let (uploaded, produced) = upload(cx, place, slot, (&target.name, dump), lock.as_ref()).await?;
-    let report = produced.report;
+    let (uploaded, report) = upload(cx, place, slot, (&target.name, dump), lock.as_ref()).await?;
     let stored = Read {
         sha256: uploaded.sha256.clone(),
         size_bytes: uploaded.size_bytes,
-        uncompressed_sha256: produced.sha256,
         uncompressed_bytes: report.uncompressed_bytes,
     };
     let copied_ms = cx.clock.elapsed_ms();
@@ -105,7 +103,6 @@ async fn make(
         sha256: stored.sha256,
         size_bytes: stored.size_bytes,
         uncompressed_bytes: stored.uncompressed_bytes,
-        uncompressed_sha256: stored.uncompressed_sha256,
         tables: report.inspection.table_rows(),
         schema_sha256: report.inspection.schema_sha256,
         proof: proved.level,
@@ -208,7 +205,6 @@ async fn prove_again(
     let stored = Read {
         sha256: promised.sha256.clone(),
         size_bytes: promised.size_bytes,
-        uncompressed_sha256: promised.uncompressed_sha256.clone(),
         uncompressed_bytes: promised.uncompressed_bytes,
     };
     same_bytes(cx, place, slot, name, (&stored, reader)).await.map(|()| (Vec::new(), None))

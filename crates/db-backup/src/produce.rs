@@ -1,5 +1,5 @@
-//! The producing end: reads the dump, digests it, compresses it block by block on all cores, and hands the
-//! members on in their order.
+//! The producing end: reads the dump, compresses it block by block on all cores, and hands the members on in their
+//! order.
 //!
 //! The store must never take the end of a broken dump for the end of a whole one. So the end is said
 //! explicitly, after the database has confirmed that the dump is complete, and the last member waits for
@@ -9,12 +9,11 @@ use crate::level::{self, Seen, Ticks};
 use crate::member::{self, BLOCK_BYTES};
 use bytes::BufMut as _;
 use kit_backup::Sealer;
-use kit_contract::{Reason, Sha256};
+use kit_contract::Reason;
 use kit_core::{Context, Progress, ResultExt as _, StepError};
 use kit_database::pieces::Piece;
 use kit_database::{Dump, DumpReport};
-use sha2::Digest as _;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::sync::Semaphore;
@@ -23,14 +22,6 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 /// More cores than this do not help: memory is bounded by their number.
 const MOST_WORKERS: usize = 16;
-
-/// What was produced.
-pub(crate) struct Produced {
-    /// What the database says about it.
-    pub(crate) report: DumpReport,
-    /// Digest before compression.
-    pub(crate) sha256: Sha256,
-}
 
 /// Less than this at once is not worth being woken for.
 const LITTLE_BYTES: usize = 64 * 1024;
@@ -45,7 +36,7 @@ pub(crate) async fn produce(
     dump: Box<dyn Dump>,
     mut progress: Progress,
     (pieces, mut sealer): (Sender<Piece>, Option<Sealer>),
-) -> Result<Option<Produced>, StepError> {
+) -> Result<Option<DumpReport>, StepError> {
     let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).min(MOST_WORKERS);
     // Several wait for each that is worked on: then no core waits for the next block, and the dump seldom for a core.
     let (members, in_order) = channel(workers * 2 + 4);
@@ -93,36 +84,34 @@ async fn read_whole(
     progress: &mut Progress,
     compression: Compression,
     members: Sender<Member>,
-) -> Result<Option<Produced>, StepError> {
-    let Some((sha256, last)) = read(cx, dump.reader(), progress, compression, &members).await? else {
+) -> Result<Option<DumpReport>, StepError> {
+    let Some(last) = read(cx, dump.reader(), progress, compression, &members).await? else {
         return Ok(None);
     };
     let report = dump.finish(cx).await?;
-    Ok(members.send(last).await.is_ok().then_some(Produced { report, sha256 }))
+    Ok(members.send(last).await.is_ok().then_some(report))
 }
 
-/// Reads and digests to the end, and sets the members to work. Gives the digest, and the last member, which
-/// must not be handed on before the dump is known to be complete.
+/// Reads to the end, and sets the members to work. Gives the last one, which must not be handed on before the dump is
+/// known to be complete.
 async fn read(
     cx: &Context,
     reader: &mut (dyn AsyncRead + Send + Unpin),
     progress: &mut Progress,
     mut compression: Compression,
     members: &Sender<Member>,
-) -> Result<Option<(Sha256, Member)>, StepError> {
-    let mut hasher = sha2::Sha256::new();
+) -> Result<Option<Member>, StepError> {
     loop {
-        let mut block = Vec::with_capacity(BLOCK_BYTES);
+        let mut block = compression.blocks.take();
         let Some(filled) = cx.cancel.unless(fill(cx, reader, &mut block)).await else {
             return Err(StepError::new(Reason::Interrupted, "stopped before the database was copied"));
         };
         let count = filled.or_reason(Reason::DumpFailed, "the copy of the database cannot be read")?;
         let is_last = count < BLOCK_BYTES;
-        hasher.update(&block);
         progress.advance(count);
         let member = compression.begin(block, members);
         if is_last {
-            return Ok(Some((Sha256::from_raw(&hasher.finalize()), member)));
+            return Ok(Some(member));
         }
         if members.send(member).await.is_err() {
             return Ok(None);
@@ -176,20 +165,44 @@ async fn forward(
 struct Compression {
     tuner: Tuner,
     at_once: Arc<Semaphore>,
+    blocks: Blocks,
+}
+
+/// Blocks that were compressed and can be filled again. Memory that is given back and asked for again has to be
+/// cleared by the system each time, which costs as much as reading into it.
+#[derive(Clone, Default)]
+struct Blocks(Arc<Mutex<Vec<Vec<u8>>>>);
+
+impl Blocks {
+    /// An empty one.
+    fn take(&self) -> Vec<u8> {
+        let used = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        used.unwrap_or_else(|| Vec::with_capacity(BLOCK_BYTES))
+    }
+
+    fn give_back(&self, mut block: Vec<u8>) {
+        block.clear();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(block);
+    }
 }
 
 impl Compression {
     fn new(workers: usize) -> Self {
-        Self { tuner: Tuner::new(), at_once: Arc::new(Semaphore::new(workers)) }
+        Self { tuner: Tuner::new(), at_once: Arc::new(Semaphore::new(workers)), blocks: Blocks::default() }
     }
 
     fn begin(&mut self, block: Vec<u8>, members: &Sender<Member>) -> Member {
         let level = self.tuner.level(members);
-        let at_once = Arc::clone(&self.at_once);
+        let (at_once, blocks) = (Arc::clone(&self.at_once), self.blocks.clone());
         tokio::spawn(async move {
             // Nobody closes it.
             let _turn = at_once.acquire_owned().await;
-            let made = spawn_blocking(move || member::make(&block, level)).await;
+            let made = spawn_blocking(move || {
+                let made = member::make(&block, level);
+                blocks.give_back(block);
+                made
+            })
+            .await;
             made.unwrap_or_else(|error| Err(format!("the compression ended in a bug: {error}")))
         })
     }
@@ -240,9 +253,8 @@ mod tests {
             let (sender, mut pieces) = Pieces::channel(64);
             let mut progress = Progress::new(&cx, "test".to_owned(), None);
             let mut reader = plain;
-            let (digest, last) =
+            let last =
                 read(&cx, &mut reader, &mut progress, Compression::new(2), &members).await.unwrap().unwrap();
-            assert_eq!(digest, Sha256::of(plain));
             assert_eq!(
                 64 - members.capacity(),
                 length / BLOCK_BYTES,

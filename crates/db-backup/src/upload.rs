@@ -2,12 +2,12 @@
 
 use crate::keys::Lock;
 use crate::place::{Place, Slot};
-use crate::produce::{Produced, produce};
+use crate::produce::produce;
 use kit_contract::{Name, Reason};
 use kit_core::Progress;
 use kit_core::{Context, ResultExt as _, StepError};
-use kit_database::Dump;
 use kit_database::pieces::Pieces;
+use kit_database::{Dump, DumpReport};
 use kit_store::Uploaded;
 
 /// How many pieces the producer may be ahead of the store.
@@ -20,7 +20,7 @@ pub(crate) async fn upload(
     slot: &Slot,
     (database, dump): (&Name, Box<dyn Dump>),
     lock: Option<&Lock>,
-) -> Result<(Uploaded, Produced), StepError> {
+) -> Result<(Uploaded, DumpReport), StepError> {
     let sealer = lock.map(Lock::sealer).transpose()?;
     let (sender, mut pieces) = Pieces::channel(AHEAD);
     let progress = Progress::new(cx, format!("{database}: copying"), dump.size_hint_bytes());

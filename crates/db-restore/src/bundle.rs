@@ -148,7 +148,6 @@ async fn fetch(
     let promised = Read {
         sha256: backup.sha256.clone(),
         size_bytes: backup.size_bytes,
-        uncompressed_sha256: backup.uncompressed_sha256.clone(),
         uncompressed_bytes: backup.uncompressed_bytes,
     };
     match gunzip.read() {

@@ -203,7 +203,6 @@ mod tests {
             sha256: Sha256::of(b"a"),
             size_bytes: 1,
             uncompressed_bytes: 2,
-            uncompressed_sha256: Sha256::of(b"b"),
             tables: Vec::new(),
             schema_sha256: Sha256::of(b"c"),
             proof,

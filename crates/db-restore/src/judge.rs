@@ -11,7 +11,6 @@ use kit_database::{DatabaseError, Inspection};
 pub(crate) fn other_bytes(promised: &DatabaseBackup, read: &Read) -> Option<String> {
     let same = read.sha256 == promised.sha256
         && read.size_bytes == promised.size_bytes
-        && read.uncompressed_sha256 == promised.uncompressed_sha256
         && read.uncompressed_bytes == promised.uncompressed_bytes;
     (!same).then(|| {
         format!(
@@ -119,7 +118,6 @@ mod tests {
             sha256: Sha256::of(b"packed"),
             size_bytes: 6,
             uncompressed_bytes: 5,
-            uncompressed_sha256: Sha256::of(b"plain"),
             tables: vec![TableRows { table: "orders".to_owned(), rows: 2 }],
             schema_sha256: Sha256::of(b"schema"),
             proof: Proof::Full,
@@ -131,12 +129,7 @@ mod tests {
     }
 
     fn read() -> Read {
-        Read {
-            sha256: Sha256::of(b"packed"),
-            size_bytes: 6,
-            uncompressed_sha256: Sha256::of(b"plain"),
-            uncompressed_bytes: 5,
-        }
+        Read { sha256: Sha256::of(b"packed"), size_bytes: 6, uncompressed_bytes: 5 }
     }
 
     fn restored() -> Inspection {
@@ -160,7 +153,6 @@ mod tests {
         for changed in [
             Read { sha256: Sha256::of(b"x"), ..read() },
             Read { size_bytes: 7, ..read() },
-            Read { uncompressed_sha256: Sha256::of(b"x"), ..read() },
             Read { uncompressed_bytes: 4, ..read() },
         ] {
             assert!(other_bytes(&promised(), &changed).is_some(), "{changed:?}");

@@ -94,7 +94,6 @@ async fn back_up_of(
         sha256: Sha256::of(&packed),
         size_bytes: packed.len() as u64,
         uncompressed_bytes: plain.len() as u64,
-        uncompressed_sha256: Sha256::of(&plain),
         tables: found.table_rows(),
         schema_sha256: found.schema_sha256,
         proof: Proof::Full,

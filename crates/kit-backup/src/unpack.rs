@@ -84,7 +84,6 @@ mod tests {
                 let expected = Read {
                     sha256: Sha256::of(&sealed),
                     size_bytes: sealed.len() as u64,
-                    uncompressed_sha256: Sha256::of(&plain),
                     uncompressed_bytes: plain.len() as u64,
                 };
                 assert_eq!(read, expected);

@@ -69,7 +69,6 @@ fn proved(database: &str) -> DatabaseBackup {
         sha256: Sha256::of(b"packed"),
         size_bytes: 6,
         uncompressed_bytes: 8,
-        uncompressed_sha256: Sha256::of(b"unpacked"),
         tables: Vec::new(),
         schema_sha256: Sha256::of(b"schema"),
         proof: Proof::Full,

@@ -47,10 +47,7 @@ fn what_is_stored_is_for_its_recipients_alone_and_was_proved_all_the_same() {
     assert!(stored.starts_with(b"age-encryption.org/v1\n"));
     assert_eq!((&backup.sha256, backup.size_bytes), (&Sha256::of(&stored), stored.len() as u64));
     let plain = by_hand(&sandbox, OBJECT);
-    assert_eq!(
-        (&backup.uncompressed_sha256, backup.uncompressed_bytes),
-        (&Sha256::of(&plain), plain.len() as u64)
-    );
+    assert_eq!(backup.uncompressed_bytes, plain.len() as u64);
 
     // Adopted by its bytes without the identity, and by another restore with it.
     std::fs::remove_file(sandbox.path().join("main.db")).unwrap();

@@ -95,10 +95,7 @@ fn a_backup_is_plain_sql_in_gzip_and_its_restore_was_tried() {
     assert_eq!((&backup.sha256, backup.size_bytes), (&Sha256::of(&packed), packed.len() as u64));
     let mut plain = Vec::new();
     flate2::read::MultiGzDecoder::new(packed.as_slice()).read_to_end(&mut plain).unwrap();
-    assert_eq!(
-        (&backup.uncompressed_sha256, backup.uncompressed_bytes),
-        (&Sha256::of(&plain), plain.len() as u64)
-    );
+    assert_eq!(backup.uncompressed_bytes, plain.len() as u64);
     assert!(!ran.printed().contains(shop.server.password()), "{}", ran.printed());
 
     // Again: adopted, and not made anew.

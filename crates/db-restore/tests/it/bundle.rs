@@ -29,7 +29,6 @@ fn bundled() -> Sandbox {
         sha256: Sha256::of(&bytes),
         size_bytes: bytes.len() as u64,
         uncompressed_bytes: plain.len() as u64,
-        uncompressed_sha256: Sha256::of(&plain),
         files: 1,
         encryption: Some(recipients().describe()),
         snapshot_at: "2026-01-01T00:00:00Z".parse().unwrap(),

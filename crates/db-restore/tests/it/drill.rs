@@ -86,7 +86,7 @@ fn what_does_not_come_back_is_found_before_it_is_needed() {
     content.details.content.as_mut().unwrap().tables.insert("orders".to_owned(), Sha256::of(b"others"));
     describe(&sandbox, &content);
     refused(10, "restore_mismatch", "table \"orders\" has other content");
-    describe(&sandbox, &DatabaseBackup { uncompressed_sha256: Sha256::of(b"x"), ..promised });
+    describe(&sandbox, &DatabaseBackup { sha256: Sha256::of(b"x"), ..promised });
     refused(10, "restore_mismatch", "its SHA-256 is");
     // No backup at all is no success either.
     std::fs::remove_dir_all(sandbox.path().join(".deploy-kit/store")).unwrap();

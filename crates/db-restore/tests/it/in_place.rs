@@ -105,7 +105,6 @@ fn replace(sandbox: &Sandbox, backup: &DatabaseBackup, plain: &str) {
         &DatabaseBackup {
             sha256: Sha256::of(&packed),
             size_bytes: packed.len() as u64,
-            uncompressed_sha256: Sha256::of(plain.as_bytes()),
             uncompressed_bytes: plain.len() as u64,
             ..backup.clone()
         },

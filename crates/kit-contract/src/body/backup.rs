@@ -195,8 +195,6 @@ pub struct DatabaseBackup {
     pub size_bytes: u64,
     /// Size before compression and encryption.
     pub uncompressed_bytes: u64,
-    /// Digest before compression and encryption.
-    pub uncompressed_sha256: Sha256,
     /// Rows per table, sorted by name.
     pub tables: Vec<TableRows>,
     /// Digest of the schema in normal form.
@@ -241,8 +239,6 @@ pub struct BundleBackup {
     pub size_bytes: u64,
     /// Size of the archive before compression and encryption.
     pub uncompressed_bytes: u64,
-    /// Digest of the archive before compression and encryption.
-    pub uncompressed_sha256: Sha256,
     /// How many files are in it.
     pub files: u64,
     /// How it was encrypted before it was stored; absent: it was not.

@@ -336,7 +336,7 @@ fn ready() -> Sandbox {
     let backup = json!({"databases": [{
         "database": "main", "engine": "sqlite", "engine_version": "3", "location": "file:x", "key": "k",
         "metadata_key": "m", "sha256": "a".repeat(64), "size_bytes": 1, "uncompressed_bytes": 1,
-        "uncompressed_sha256": "a".repeat(64), "tables": [], "schema_sha256": "a".repeat(64), "proof": "full",
+        "tables": [], "schema_sha256": "a".repeat(64), "proof": "full",
         "snapshot_at": "2026-01-01T00:00:00Z", "verified_at": "2026-01-01T00:00:00Z"
     }]});
     let begin = json!({
