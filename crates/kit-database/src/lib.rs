@@ -13,6 +13,7 @@ mod decode;
 mod error;
 pub mod gunzip;
 mod inspection;
+mod large_writes;
 mod migration;
 mod mysql;
 mod open;

@@ -11,6 +11,7 @@ use super::connect::{self, Doing, Server, Session};
 use super::inspect::{self, Names};
 use super::rights::{Rights, refusal};
 use super::scan::{Content, Scanner};
+use crate::large_writes::large_writes;
 use crate::schema_file::{Nowhere, SchemaFile};
 use crate::{DatabaseError, Dump, DumpReport, EngineError};
 use async_trait::async_trait;
@@ -47,7 +48,7 @@ const ARGUMENTS_OF_MYSQL: &[&str] = &["--column-statistics=0", "--set-gtid-purge
 
 /// The dump program for a database.
 pub(super) fn command(address: &Address, clients: &Clients) -> Command {
-    let mut command = address.command(clients, "dump").args(ARGUMENTS);
+    let mut command = large_writes(address.command(clients, "dump")).args(ARGUMENTS);
     if clients.product == clients::Product::Mysql {
         command = command.args(ARGUMENTS_OF_MYSQL);
     }

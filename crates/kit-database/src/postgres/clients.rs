@@ -43,6 +43,10 @@ pub(super) async fn find(
     for folder in folders(cx, given)? {
         let Some((version, major)) = ask(cx, &folder).await? else { continue };
         found.push(Clients { folder, version, major });
+        if major == server_major {
+            // Nothing fits better, and Debian's script on PATH takes as long to answer as all the others.
+            break;
+        }
     }
     choose(&found, server_major).cloned().map_err(|problem| DatabaseError::Tool { problem })
 }

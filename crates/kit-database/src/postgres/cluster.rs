@@ -6,6 +6,8 @@ use super::connect::{self, Doing, Session};
 use crate::DatabaseError;
 use crate::throwaway::{Recipe, Server, User};
 use async_trait::async_trait;
+use kit_contract::Sha256;
+use kit_contract::body::RestoreNeeds;
 use kit_core::Context;
 use kit_exec::{Command, EnvPolicy, ExecError, Stdin, Stdout};
 use std::path::Path;
@@ -13,9 +15,10 @@ use std::path::Path;
 /// Its first user.
 const USER: &str = "deploy_kit_scratch";
 /// To be changed with the way in which the data folder is made.
-const RECIPE: u32 = 1;
-/// The only database it has at first. Each costs three hundred files, and what is restored is made from this one.
-pub(super) const MAINTENANCE: &str = "template0";
+const RECIPE: u32 = 2;
+/// The only database it has, made like the one that was dumped, so that the dump goes there: each costs three hundred
+/// files.
+pub(super) const DATABASE: &str = "template0";
 /// Leaves that one alone; a line is a statement.
 const SHRINK: &str = "\
 UPDATE pg_database SET datallowconn = true WHERE datname = 'template0'
@@ -40,12 +43,26 @@ const SETTINGS: &[&str] = &[
     "log_min_messages=fatal",
 ];
 
-/// A server of these programs.
-pub(super) struct Cluster(pub(super) Clients);
+/// A server of these programs, whose database can hold a dump with these needs.
+pub(super) struct Cluster<'a>(pub(super) Clients, pub(super) &'a RestoreNeeds);
 
-/// One of its databases.
-pub(super) fn address(server: &Server, database: &str) -> Address {
-    on_socket(server.socket_folder(), database)
+/// How `initdb` is told of them.
+fn locale(needs: &RestoreNeeds) -> Vec<String> {
+    let mut args = vec![
+        "--locale=C".to_owned(),
+        format!("--encoding={}", needs.encoding),
+        format!("--lc-collate={}", needs.collate),
+        format!("--lc-ctype={}", needs.ctype),
+    ];
+    if let Some(icu) = &needs.icu_locale {
+        args.extend(["--locale-provider=icu".to_owned(), format!("--icu-locale={icu}")]);
+    }
+    args
+}
+
+/// Its database.
+pub(super) fn address(server: &Server) -> Address {
+    on_socket(server.socket_folder(), DATABASE)
 }
 
 fn on_socket(folder: &Path, database: &str) -> Address {
@@ -53,21 +70,22 @@ fn on_socket(folder: &Path, database: &str) -> Address {
 }
 
 #[async_trait]
-impl Recipe for Cluster {
+impl Recipe for Cluster<'_> {
     const PREFIX: &'static str = "pg-";
     const USERS: &'static [&'static str] = &["postgres", "nobody"];
 
     fn template(&self) -> String {
         // Two builds of one version may differ.
-        let programs = kit_contract::Sha256::of(self.0.program("postgres").as_bytes());
-        format!("postgres-{}-{}-{RECIPE}", self.0.version, programs.short())
+        let depends = [vec![self.0.program("postgres")], locale(self.1)].concat().join("\n");
+        format!("postgres-{}-{}-{RECIPE}", self.0.version, Sha256::of(depends.as_bytes()).short())
     }
 
     async fn make(&self, cx: &Context, user: &User, data: &Path, folder: &Path) -> Result<(), ExecError> {
         user.command(cx, &self.0.program("initdb"), "INT")
             .arg(format!("--pgdata={}", data.display()))
             .arg(format!("--username={USER}"))
-            .args(["--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions"])
+            .args(["--auth=trust", "--no-sync", "--no-instructions"])
+            .args(locale(self.1))
             // In MiB. It grows as the restore asks; until then there is less to write.
             .arg("--wal-segsize=1")
             .current_folder(folder)
@@ -80,7 +98,9 @@ impl Recipe for Cluster {
             .arg("--single")
             .arg("-D")
             .arg(data)
-            .args(["-c", "fsync=off", "-c", "log_min_messages=fatal", MAINTENANCE])
+            .args(["-c", "fsync=off", "-c", "log_min_messages=fatal"])
+            // The least: what was logged until now is not needed again.
+            .args(["-c", "min_wal_size=2MB", "-c", "max_wal_size=2MB", DATABASE])
             .current_folder(folder)
             .inherit_env(EnvPolicy::Minimal)
             .stdin(Stdin::Bytes(SHRINK.as_bytes().to_vec()))
@@ -110,7 +130,7 @@ impl Recipe for Cluster {
     async fn ask(&self, cx: &Context, socket_folder: &Path) -> Result<(), DatabaseError> {
         let doing =
             Doing { action: "start", database: "the scratch server", unfinished: "the restore was tried" };
-        let address = on_socket(socket_folder, MAINTENANCE);
+        let address = on_socket(socket_folder, DATABASE);
         connect::close(connect::open(&address, Session::Reading, cx, doing).await?).await;
         Ok(())
     }

@@ -104,6 +104,11 @@ impl Doing<'_> {
         DatabaseError::Cancelled { unfinished: self.unfinished, cause: cx.cancel.cause() }
     }
 
+    /// A task of ours ended in a bug.
+    pub(super) fn bug(&self, error: &tokio::task::JoinError) -> DatabaseError {
+        self.said(EngineError { text: error.to_string().into(), code: None })
+    }
+
     /// Runs `work` unless the step is cancelled.
     pub(super) async fn run<T>(
         &self,

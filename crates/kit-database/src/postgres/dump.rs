@@ -9,6 +9,7 @@ use super::parallel::{self, Decision};
 use super::reader::{DumpReader, PgDump, Source};
 use super::scan::{Content, Scanner};
 use super::{PostgresDatabase, archive, header};
+use crate::large_writes::large_writes;
 use crate::schema_file::SchemaFile;
 use crate::{DatabaseError, Dump, DumpReport, EngineError, TableState};
 use async_trait::async_trait;
@@ -120,10 +121,7 @@ pub(super) async fn begin(
     let snapshot_at = cx.clock.now();
     let found = async {
         inspect::begin_snapshot(&mut connection).await?;
-        let snapshot: String = sqlx::query_scalar("SELECT pg_export_snapshot()")
-            .persistent(false)
-            .fetch_one(&mut connection)
-            .await?;
+        let snapshot = parallel::export(&mut connection).await?;
         let position = log_position(&mut connection).await?;
         let names = inspect::names(&mut connection).await?;
         let schema_sha256 = inspect::schema(&mut connection).await?;
@@ -181,7 +179,7 @@ pub(super) fn command(database: &PostgresDatabase, clients: &Clients, snapshot: 
     let command = Command::new(clients.program("pg_dump"))
         .args(["--no-password", LOCK_WAIT])
         .arg(format!("--snapshot={snapshot}"));
-    database.address.give_to(command)
+    database.address.give_to(large_writes(command))
 }
 
 /// One `pg_dump`, or several connections.

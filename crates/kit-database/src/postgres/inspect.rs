@@ -1,14 +1,14 @@
 //! What a PostgreSQL database holds: tables, schema, positions of sequences, large objects, and the content
 //! as `COPY` gives it, which is also how `pg_dump` reads it.
 
-use super::connect;
+use super::address::Address;
+use super::connect::{self, Doing, Session};
+use super::content::{self, Reading};
 use super::ident::{Qualified, literal, quote};
-use crate::rows::{Partial, RowDigest};
-use crate::{Depth, Inspection, TableState};
-use futures_util::TryStreamExt as _;
+use crate::{DatabaseError, Depth, Inspection, TableState};
 use kit_contract::Sha256;
 use kit_contract::body::{Extension, RestoreNeeds, TableRows};
-use memchr::memchr;
+use kit_core::Context;
 use sqlx::postgres::PgConnection;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,31 +35,49 @@ pub(super) async fn begin_snapshot(connection: &mut PgConnection) -> Result<(), 
     connect::execute(connection, sql.to_owned()).await
 }
 
-/// Examines the database behind a connection in one snapshot, which is over afterwards.
-pub(super) async fn inspect(connection: &mut PgConnection, depth: Depth) -> Result<Inspection, sqlx::Error> {
-    begin_snapshot(connection).await?;
-    let names = names(connection).await?;
-    let schema_sha256 = schema(connection).await?;
-    let mut tables = Vec::new();
-    for (table, columns) in &names.tables {
-        let (rows, content_sha256) = match depth {
-            Depth::Rows => (count(connection, table).await?, None),
-            Depth::Content => {
-                let digest = content(connection, table, columns).await?;
-                (digest.rows(), Some(digest.sha256()))
-            }
-        };
-        tables.push(TableState { table: table.to_string(), rows, content_sha256 });
-    }
-    let beyond_tables_sha256 = match depth {
-        Depth::Rows => None,
+/// Examines a database in one snapshot.
+pub(super) async fn inspect(
+    address: &Address,
+    cx: &Context,
+    doing: Doing<'_>,
+    (depth, reading): (Depth, Reading),
+) -> Result<Inspection, DatabaseError> {
+    let mut connection = connect::open(address, Session::Reading, cx, doing).await?;
+    let found = async {
+        begin_snapshot(&mut connection).await?;
+        let names = names(&mut connection).await?;
+        Ok((schema(&mut connection).await?, names))
+    };
+    let (schema_sha256, names) = doing.run(cx, found).await?;
+    let inspected = match depth {
+        Depth::Rows => {
+            let counted = doing.run(cx, counted(&mut connection, &names)).await?;
+            let tables = counted.into_iter().map(|TableRows { table, rows }| TableState {
+                table,
+                rows,
+                content_sha256: None,
+            });
+            inspection(schema_sha256, tables.collect(), None)
+        }
         Depth::Content => {
-            let positions = positions(connection, &names.sequences).await?;
-            Some(beyond_tables(&positions, &large_objects(connection).await?))
+            let digests = content::digests((&mut connection, address), cx, doing, &names, reading).await?;
+            let beyond = doing.run(cx, beyond(&mut connection, &names)).await?;
+            let tables = digests.iter().map(|(table, digest)| TableState {
+                table: table.to_string(),
+                rows: digest.rows(),
+                content_sha256: Some(digest.sha256()),
+            });
+            inspection(schema_sha256, tables.collect(), Some(beyond))
         }
     };
-    connect::execute(connection, "COMMIT".to_owned()).await?;
-    Ok(inspection(schema_sha256, tables, beyond_tables_sha256))
+    connect::close(connection).await;
+    Ok(inspected)
+}
+
+/// What is data and lies in no table.
+async fn beyond(connection: &mut PgConnection, names: &Names) -> Result<Sha256, sqlx::Error> {
+    let positions = positions(connection, &names.sequences).await?;
+    Ok(beyond_tables(&positions, &large_objects(connection).await?))
 }
 
 /// An inspection whose parts were found; tables sorted by what people see.
@@ -84,12 +102,17 @@ pub(super) fn inspection(
 pub(super) async fn inventory(connection: &mut PgConnection) -> Result<Vec<TableRows>, sqlx::Error> {
     begin_snapshot(connection).await?;
     let names = names(connection).await?;
+    let mut counted = counted(connection, &names).await?;
+    connect::execute(connection, "COMMIT".to_owned()).await?;
+    counted.sort_by(|one, two| one.table.cmp(&two.table));
+    Ok(counted)
+}
+
+async fn counted(connection: &mut PgConnection, names: &Names) -> Result<Vec<TableRows>, sqlx::Error> {
     let mut counted = Vec::new();
     for table in names.tables.keys() {
         counted.push(TableRows { table: table.to_string(), rows: count(connection, table).await? });
     }
-    connect::execute(connection, "COMMIT".to_owned()).await?;
-    counted.sort_by(|one, two| one.table.cmp(&two.table));
     Ok(counted)
 }
 
@@ -162,35 +185,6 @@ pub(super) async fn count(connection: &mut PgConnection, table: &Qualified) -> R
     let count: i64 =
         sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).persistent(false).fetch_one(connection).await?;
     Ok(count.unsigned_abs())
-}
-
-/// The content of a table, as `pg_dump` writes it.
-async fn content(
-    connection: &mut PgConnection,
-    table: &Qualified,
-    columns: &str,
-) -> Result<RowDigest, sqlx::Error> {
-    let columns = if columns.is_empty() { String::new() } else { format!(" ({columns})") };
-    let sql = format!("COPY {}{columns} TO STDOUT", table.sql());
-    let mut stream = connection.copy_out_raw(&sql).await?;
-    let mut digest = RowDigest::default();
-    let mut partial = Partial::default();
-    while let Some(bytes) = stream.try_next().await? {
-        let mut rest = &bytes[..];
-        while let Some(end) = memchr(b'\n', rest) {
-            let (row, after) = (rest.get(..end).unwrap_or_default(), rest.get(end + 1..).unwrap_or_default());
-            if partial.is_empty() {
-                digest.row(row);
-            } else {
-                let mut whole = std::mem::take(&mut partial);
-                whole.take(row);
-                digest.finished(&whole);
-            }
-            rest = after;
-        }
-        partial.take(rest);
-    }
-    Ok(digest)
 }
 
 /// Where each sequence stands, as `pg_dump` writes it.

@@ -7,6 +7,7 @@ mod beside;
 mod clients;
 mod cluster;
 mod connect;
+mod content;
 mod dump;
 mod from_archive;
 mod header;
@@ -32,9 +33,11 @@ use crate::{
 use address::Address;
 use async_trait::async_trait;
 use connect::{Doing, Session};
+use content::Reading;
 use kit_contract::body::{AssertionResult, Engine, RestoreNeeds, TableRows};
 use kit_contract::config::DumpFormat;
 use kit_core::Context;
+use std::num::NonZeroU8;
 use std::path::Path;
 use std::time::Duration;
 use tokio::io::AsyncRead;
@@ -58,6 +61,11 @@ impl PostgresDatabase {
             cx.redactor.learn(password.expose());
         }
         Ok(Self { address, options, dump_sizes: parallel::Sizes::default() })
+    }
+
+    /// How what was restored is read.
+    fn side_by_side(&self) -> Reading {
+        Reading { jobs: self.options.restore_jobs.unwrap_or(NonZeroU8::MIN), sizes: self.dump_sizes }
     }
 
     const fn reading<'a>(&self, database: &'a str) -> Doing<'a> {
@@ -110,11 +118,7 @@ impl Database for PostgresDatabase {
 
     async fn inspect(&self, cx: &Context, depth: Depth) -> Result<Inspection, DatabaseError> {
         let display = self.display();
-        let doing = self.reading(&display);
-        let mut connection = connect::open(&self.address, Session::Reading, cx, doing).await?;
-        let inspected = doing.run(cx, inspect::inspect(&mut connection, depth)).await;
-        connect::close(connection).await;
-        inspected
+        inspect::inspect(&self.address, cx, self.reading(&display), (depth, self.side_by_side())).await
     }
 
     async fn can_be_dumped(&self, cx: &Context) -> Result<(), DatabaseError> {

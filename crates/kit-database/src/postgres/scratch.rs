@@ -4,6 +4,7 @@ use super::address::Address;
 use super::clients::{self, Clients};
 use super::cluster::{self, Cluster};
 use super::connect::{self, Doing, Session};
+use super::content::Reading;
 use super::ident::quote;
 use super::{PostgresDatabase, assertions, inspect, restore};
 use crate::{DatabaseError, Depth, Inspection, Scratch, ScratchPlace, throwaway};
@@ -24,6 +25,7 @@ struct PostgresScratch {
     server: Server,
     name: String,
     questions: Vec<Assertion>,
+    reading: Reading,
 }
 
 /// The server that holds it.
@@ -37,7 +39,8 @@ enum Server {
 impl Server {
     fn address(&self, database: &str) -> Address {
         match self {
-            Self::Own(server) => cluster::address(server, database),
+            // It has no other.
+            Self::Own(server) => cluster::address(server),
             Self::Other(address) => address.with_database(database),
         }
     }
@@ -45,7 +48,7 @@ impl Server {
     /// Any database to talk to the server through.
     fn maintenance(&self) -> Address {
         match self {
-            Self::Own(server) => cluster::address(server, cluster::MAINTENANCE),
+            Self::Own(server) => cluster::address(server),
             Self::Other(address) => address.clone(),
         }
     }
@@ -62,11 +65,7 @@ impl Scratch for PostgresScratch {
 
     async fn inspect(&self, cx: &Context, depth: Depth) -> Result<Inspection, DatabaseError> {
         let doing = Doing { action: "read", database: "the restored database", unfinished: UNFINISHED };
-        let mut connection =
-            connect::open(&self.server.address(&self.name), Session::Reading, cx, doing).await?;
-        let inspected = doing.run(cx, inspect::inspect(&mut connection, depth)).await;
-        connect::close(connection).await;
-        inspected
+        inspect::inspect(&self.server.address(&self.name), cx, doing, (depth, self.reading)).await
     }
 
     async fn assertions(&self, cx: &Context) -> Result<Vec<AssertionResult>, DatabaseError> {
@@ -116,7 +115,12 @@ pub(super) async fn restore(
     let server = server(database, cx, needs, scratch).await?;
     let name =
         format!("{}_deploy_kit_scratch", database.address.database.chars().take(40).collect::<String>());
-    let place = PostgresScratch { server, name, questions: database.options.assertions.clone() };
+    let place = PostgresScratch {
+        server,
+        name,
+        questions: database.options.assertions.clone(),
+        reading: database.side_by_side(),
+    };
     match fill(database, cx, reader, (needs, scratch), &place).await {
         Ok(()) => Ok(Box::new(place)),
         Err(error) => {
@@ -147,7 +151,7 @@ async fn server(
                     ),
                 });
             };
-            Ok(Server::Own(throwaway::Server::start(cx, &Cluster(programs), scratch).await?))
+            Ok(Server::Own(throwaway::Server::start(cx, &Cluster(programs, needs), scratch).await?))
         }
         ScratchPlace::Beside => Ok(Server::Other(database.address.clone())),
         ScratchPlace::Server(url) => {
@@ -168,10 +172,13 @@ async fn fill(
     let shown = place.display();
     let doing = Doing { action: "use", database: &shown, unfinished: UNFINISHED };
     let mut connection = connect::open(&place.server.maintenance(), Session::Reading, cx, doing).await?;
-    if let Server::Own(_) = &place.server {
-        doing.run(cx, make_roles(&mut connection, &needs.roles)).await?;
+    match &place.server {
+        Server::Own(_) => {
+            doing.run(cx, make_roles(&mut connection, &needs.roles)).await?;
+            check_fits(&mut connection, cx, doing, needs).await?;
+        }
+        Server::Other(_) => prepare(&mut connection, cx, doing, needs, &place.name).await?,
     }
-    prepare(&mut connection, cx, doing, needs, &place.name).await?;
     connect::close(connection).await;
     let clients = clients_for(database, cx, needs).await?;
     let doing = Doing { action: "restore into", database: "the scratch database", unfinished: UNFINISHED };

@@ -30,8 +30,13 @@ pub(super) enum Part {
 /// A piece that was begun.
 pub(super) type Begun = tokio::sync::mpsc::UnboundedReceiver<Part>;
 
+/// The name under which others can take over the snapshot of this connection.
+pub(in super::super) async fn export(connection: &mut PgConnection) -> Result<String, sqlx::Error> {
+    sqlx::query_scalar("SELECT pg_export_snapshot()").persistent(false).fetch_one(connection).await
+}
+
 /// Takes over the snapshot.
-pub(super) async fn join(connection: &mut PgConnection, snapshot: &str) -> Result<(), sqlx::Error> {
+pub(in super::super) async fn join(connection: &mut PgConnection, snapshot: &str) -> Result<(), sqlx::Error> {
     inspect::begin_snapshot(connection).await?;
     let sql = format!("SET TRANSACTION SNAPSHOT {}", super::super::ident::literal(snapshot));
     connect::execute(connection, sql).await

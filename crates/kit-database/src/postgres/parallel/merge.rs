@@ -56,7 +56,7 @@ async fn merge(producers: Producers, pieces: &Sender<Piece>, doing: Doing<'_>) -
         }
     }
     while let Some(ended) = connections.join_next().await {
-        ended.map_err(|error| bug(doing, &error))?.map_err(|error| doing.failed(error))?;
+        ended.map_err(|error| doing.bug(&error))?.map_err(|error| doing.failed(error))?;
     }
     hand_on(after, pieces, doing).await
 }
@@ -67,7 +67,7 @@ async fn failure(connections: &mut JoinSet<Result<(), sqlx::Error>>, doing: Doin
         match ended {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return doing.failed(error),
-            Err(error) => return bug(doing, &error),
+            Err(error) => return doing.bug(&error),
         }
     }
     unread(doing)
@@ -93,8 +93,4 @@ async fn send(pieces: &Sender<Piece>, bytes: Vec<u8>, doing: Doing<'_>) -> Resul
 fn unread(doing: Doing<'_>) -> DatabaseError {
     let problem = "it was not read to its end".to_owned();
     DatabaseError::Truncated { database: doing.database.to_owned(), problem }
-}
-
-fn bug(doing: Doing<'_>, error: &tokio::task::JoinError) -> DatabaseError {
-    doing.said(EngineError { text: error.to_string().into(), code: None })
 }

@@ -19,10 +19,12 @@ use super::inspect::Names;
 use super::reader::PgDump;
 use crate::DatabaseError;
 use crate::pieces::Pieces;
+pub(super) use copy::{export, join};
 use kit_core::Context;
-use plan::Large;
 pub(super) use plan::Sizes;
+use plan::{Large, Piece};
 use sqlx::postgres::PgConnection;
+use std::collections::BTreeSet;
 use std::num::NonZeroU8;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -107,6 +109,33 @@ async fn large(
         Some(Large { table, columns, pages: pages.unsigned_abs(), size_bytes: size_bytes.unsigned_abs() })
     });
     Ok(found.collect())
+}
+
+/// One `COPY … TO STDOUT` of rows of a table.
+pub(super) struct Statement {
+    pub(super) table: Qualified,
+    pub(super) sql: String,
+}
+
+/// What gives all rows of all tables, the large ones in pieces, so that several connections have something to do.
+pub(super) async fn statements(
+    connection: &mut PgConnection,
+    names: &Names,
+    sizes: Sizes,
+) -> Result<Vec<Statement>, sqlx::Error> {
+    let (_, number) = connect::version(connection).await?;
+    let tables = match number / 10_000 {
+        OLDEST_MAJOR.. => large(connection, names, sizes).await?,
+        _ => Vec::new(),
+    };
+    let is_large: BTreeSet<Qualified> = tables.iter().map(|large| large.table.clone()).collect();
+    let pieces = plan::pieces(tables, sizes.piece_bytes);
+    let others = names.tables.iter().filter(|(table, _)| !is_large.contains(*table));
+    let others = others.map(|(table, columns)| {
+        let columns = if columns.is_empty() { String::new() } else { format!(" ({columns})") };
+        Statement { table: table.clone(), sql: format!("COPY {}{columns} TO STDOUT", table.sql()) }
+    });
+    Ok(pieces.into_iter().map(|Piece { table, sql, .. }| Statement { table, sql }).chain(others).collect())
 }
 
 /// A dump that several producers make.

@@ -33,6 +33,7 @@ pub(super) struct Large {
 /// One `COPY … TO STDOUT` of ours, and what stands before and behind its rows in the dump.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Piece {
+    pub(super) table: Qualified,
     pub(super) sql: String,
     pub(super) head: String,
 }
@@ -61,7 +62,7 @@ fn of_table(large: &Large, piece_bytes: u64) -> Vec<Piece> {
             let _ = write!(sql, " AND ctid < '({to},0)'");
         }
         sql.push_str(") TO STDOUT");
-        pieces.push(Piece { sql, head: head(large) });
+        pieces.push(Piece { table: large.table.clone(), sql, head: head(large) });
         if is_last {
             return pieces;
         }
