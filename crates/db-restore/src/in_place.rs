@@ -109,7 +109,15 @@ async fn replace(cx: &StepContext<Restore>, store: &dyn Store, job: &Job) -> Res
         Err(error) => Err(error),
     };
     compared.map_err(|error| {
-        let message = format!("{display} was overwritten, and what is in it now is not what it should be");
-        StepError::new(Reason::LeftChanged, message).because(error.chain()).hint("restore another backup")
+        let (found, hint) = match error.reason {
+            Reason::Interrupted | Reason::Terminated | Reason::DeadlineExceeded => (
+                "nobody has compared what is in it now",
+                "run the same command again, or look at it before anything uses it",
+            ),
+            _ => ("what is in it now is not what it should be", "restore another backup"),
+        };
+        StepError::new(Reason::LeftChanged, format!("{display} was overwritten, and {found}"))
+            .because(error.chain())
+            .hint(hint)
     })
 }

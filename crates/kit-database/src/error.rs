@@ -141,8 +141,8 @@ pub enum DatabaseError {
         /// Why.
         problem: String,
     },
-    /// A swap stopped in the middle and could not be undone.
-    #[error("the swap stopped half-way: {state}")]
+    /// A change stopped in the middle and could not be undone, or nobody knows whether it was made.
+    #[error("stopped half-way: {state}")]
     Stuck {
         /// What is where now.
         state: String,

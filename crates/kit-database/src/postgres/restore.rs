@@ -88,9 +88,20 @@ async fn plain(
     if let Some(jobs) = into.jobs.filter(|jobs| jobs.get() > 1) {
         return restore_parallel::run(cx, into.address, into.clients, (reader, jobs), doing).await;
     }
+    let psql = |pieces| psql(into.address, into.clients, pieces).arg("--single-transaction");
+    feed(cx, psql, (reader, b""), doing).await
+}
+
+/// Pours a plain dump into a `psql`, and then, if all of it came, what it has to do besides.
+pub(super) async fn feed(
+    cx: &Context,
+    psql: impl FnOnce(Pieces) -> Command,
+    (reader, besides): (&mut (dyn AsyncRead + Send + Unpin), &[u8]),
+    doing: Doing<'_>,
+) -> Result<(), DatabaseError> {
     let (sender, pieces) = Pieces::channel(AHEAD);
-    let psql = psql(into.address, into.clients, pieces).arg("--single-transaction");
-    let (poured, ran) = tokio::join!(pour(reader, sender), psql.run(cx));
+    let psql = psql(pieces);
+    let (poured, ran) = tokio::join!(pour((reader, besides), sender), psql.run(cx));
     match (poured, ran) {
         (_, Err(error @ ExecError::Cancelled { .. })) => Err(error.into()),
         (Err(Poured::Incomplete(problem)), _) => Err(doing.truncated(problem)),
@@ -105,7 +116,10 @@ enum Poured {
     Incomplete(String),
 }
 
-async fn pour(reader: &mut (dyn AsyncRead + Send + Unpin), to: Sender<Piece>) -> Result<(), Poured> {
+async fn pour(
+    (reader, besides): (&mut (dyn AsyncRead + Send + Unpin), &[u8]),
+    to: Sender<Piece>,
+) -> Result<(), Poured> {
     let mut scanner = Scanner::new(Nowhere);
     loop {
         let mut piece = vec![0_u8; PIECE_BYTES];
@@ -131,6 +145,7 @@ async fn pour(reader: &mut (dyn AsyncRead + Send + Unpin), to: Sender<Piece>) ->
         let _ = to.send(Piece::Failed).await;
         return Err(Poured::Incomplete(problem));
     }
+    let _ = to.send(Piece::Bytes(besides.to_vec())).await;
     let _ = to.send(Piece::End).await;
     Ok(())
 }

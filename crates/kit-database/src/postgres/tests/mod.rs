@@ -2,6 +2,7 @@
 
 mod archive;
 mod assertions;
+mod commit;
 mod content;
 mod faults;
 mod migrate;
