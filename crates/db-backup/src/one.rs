@@ -52,7 +52,8 @@ async fn make(
     let lock = keys.lock();
     let dump = database.begin_dump(cx, scratch).await?;
     let (snapshot_at, engine_version) = (dump.snapshot_at(), dump.engine_version().to_owned());
-    let (uploaded, report) = upload(cx, place, slot, (&target.name, dump), lock.as_ref()).await?;
+    let rows = target.options.rows.clone();
+    let (uploaded, report) = upload(cx, place, slot, (&target.name, dump, rows), lock.as_ref()).await?;
     let stored = Read {
         sha256: uploaded.sha256.clone(),
         size_bytes: uploaded.size_bytes,
@@ -198,8 +199,8 @@ async fn prove_again(
     if again && !matches!(reader, Reader::Nobody) {
         let needs = promised.details.needs.as_ref();
         // The rows are those of the digest, which was compared with the content when the backup was made.
-        let restored =
-            read_back(cx, place, slot, (name, database), (reader, needs, scratch, Depth::Rows)).await?;
+        let what = (name, database, promised.uncompressed_bytes);
+        let restored = read_back(cx, place, slot, what, (reader, needs, scratch, Depth::Rows)).await?;
         return Ok((broken_promises(promised, &restored), Some(restored.assertions)));
     }
     let stored = Read {

@@ -103,7 +103,7 @@ impl Attempt<'_> {
             cx,
             self.place,
             self.slot,
-            (self.name, self.database),
+            (self.name, self.database, self.stored.uncompressed_bytes),
             (self.reader, needs, self.scratch, Depth::Content),
         );
         let restored = match rules.full_limit() {

@@ -36,13 +36,16 @@ pub(crate) async fn read_back(
     cx: &Context,
     place: &Place,
     slot: &Slot,
-    (name, database): (&Name, &dyn Database),
+    (name, database, uncompressed_bytes): (&Name, &dyn Database, u64),
     (reader, needs, scratch, depth): (Reader<'_>, Option<&RestoreNeeds>, &Path, Depth),
 ) -> Result<Restored, NotRestored> {
-    let progress = Progress::new(cx, format!("{name}: trying the restore"), None);
+    let progress = Progress::new(cx, format!("{name}: trying the restore"), Some(uncompressed_bytes));
     let mut gunzip = opened(place, slot, reader, progress).await?;
     let restored = database.restore_scratch(cx, &mut gunzip, needs, scratch).await;
     let restored = restored.map_err(|error| why_not(gunzip.fault(), error))?;
+    let read = gunzip.read();
+    // Nothing moves any more: the progress ends here.
+    drop(gunzip);
     let inspected = restored.inspect(cx, depth).await;
     let asked = restored.assertions(cx).await;
     if let Err(error) = restored.close(cx).await {
@@ -50,7 +53,7 @@ pub(crate) async fn read_back(
     }
     let inspection = inspected.map_err(|error| why_not(None, error))?;
     let assertions = asked.map_err(|error| why_not(None, error))?;
-    match gunzip.read() {
+    match read {
         Some(read) => Ok(Restored { read, inspection, assertions }),
         None => Err(NotRestored::Unknown(StepError::new(
             Reason::InternalError,

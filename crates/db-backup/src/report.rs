@@ -3,7 +3,7 @@
 use crate::proof::reason;
 use kit_contract::body::{Backup, BundleBackup, DatabaseBackup, ExternalBackup, Proof};
 use kit_contract::config::BUNDLE;
-use kit_core::size_text as size;
+use kit_core::{count_text as count, size_text as size};
 use kit_database::assertions::{in_a_line, in_a_summary};
 use kit_step::{Outcome, markdown_escape};
 use std::fmt::Write as _;
@@ -124,9 +124,4 @@ pub(crate) fn summary(body: &Backup) -> String {
     }
     text.push_str(&asked);
     text
-}
-
-/// `1 row`, `2 rows`.
-fn count(number: u64, noun: &str) -> String {
-    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }

@@ -4,8 +4,7 @@ use crate::keys::Lock;
 use crate::place::{Place, Slot};
 use crate::produce::produce;
 use kit_contract::{Name, Reason};
-use kit_core::Progress;
-use kit_core::{Context, ResultExt as _, StepError};
+use kit_core::{Context, Progress, ResultExt as _, Rows, StepError};
 use kit_database::pieces::Pieces;
 use kit_database::{Dump, DumpReport};
 use kit_store::Uploaded;
@@ -18,12 +17,13 @@ pub(crate) async fn upload(
     cx: &Context,
     place: &Place,
     slot: &Slot,
-    (database, dump): (&Name, Box<dyn Dump>),
+    (database, dump, rows): (&Name, Box<dyn Dump>, Rows),
     lock: Option<&Lock>,
 ) -> Result<(Uploaded, DumpReport), StepError> {
     let sealer = lock.map(Lock::sealer).transpose()?;
     let (sender, mut pieces) = Pieces::channel(AHEAD);
-    let progress = Progress::new(cx, format!("{database}: copying"), dump.size_hint_bytes());
+    let what = format!("{database}: copying");
+    let progress = Progress::with_rows(cx, what, dump.size_hint_bytes(), Some(rows));
     // A task of its own: compression and the store overlap.
     let producer = tokio::spawn(produce(cx.clone(), dump, progress, (sender, sealer)));
     // The producer may have come to its end long before a slow store does: then nobody else hears of a stop.

@@ -3,6 +3,7 @@
 use crate::consent::{flags, list};
 use kit_contract::body::{DatabaseRestore, Restore};
 use kit_contract::{Name, Reason};
+use kit_core::count_text as count;
 use kit_database::assertions::in_a_summary;
 use kit_step::{Outcome, markdown_escape};
 use std::fmt::Write as _;
@@ -133,9 +134,4 @@ pub(crate) fn summary(body: &Restore) -> String {
         text.push_str(&in_a_summary(entry.database.as_str(), &entry.assertions));
     }
     text
-}
-
-/// `1 row`, `2 rows`.
-pub(crate) fn count(number: u64, noun: &str) -> String {
-    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }

@@ -14,13 +14,22 @@ use std::sync::{Arc, Mutex};
 pub struct Out(Arc<Inner>);
 
 struct Inner {
-    stdout: Mutex<Box<dyn Write + Send>>,
-    stderr: Mutex<Box<dyn Write + Send>>,
+    stdout: Mutex<Stream>,
+    stderr: Mutex<Stream>,
     redactor: Redactor,
     commands: bool,
     /// Whoever reads it sees what is drawn over what was there.
     is_terminal: bool,
 }
+
+struct Stream {
+    writer: Box<dyn Write + Send>,
+    /// True while a line stands there that is not finished and will be written over.
+    status: bool,
+}
+
+/// Back to the beginning of the line, and clear it: ECMA-48, CR and EL.
+const ERASE_LINE: &str = "\r\u{1b}[K";
 
 /// What a captured [`Out`] printed.
 #[derive(Clone, Default)]
@@ -53,6 +62,18 @@ impl Captured {
     /// Everything printed for people so far.
     pub fn stderr(&self) -> String {
         Self::text(&self.stderr)
+    }
+
+    /// Keeps what is printed as on a terminal.
+    #[cfg(test)]
+    pub(crate) fn on_a_terminal(&self) -> Out {
+        Out::new(
+            Box::new(self.stdout.clone()),
+            Box::new(self.stderr.clone()),
+            Redactor::default(),
+            false,
+            true,
+        )
     }
 
     fn text(buffer: &Buffer) -> String {
@@ -88,7 +109,8 @@ impl Out {
         commands: bool,
         is_terminal: bool,
     ) -> Self {
-        let (stdout, stderr) = (Mutex::new(stdout), Mutex::new(stderr));
+        let stream = |writer| Mutex::new(Stream { writer, status: false });
+        let (stdout, stderr) = (stream(stdout), stream(stderr));
         Self(Arc::new(Inner { stdout, stderr, redactor, commands, is_terminal }))
     }
 
@@ -123,6 +145,23 @@ impl Out {
     pub fn foreign(&self, source: &str, line: &str) {
         self.line(&self.0.stderr, &format!("  {}| ", self.clean(source)), line);
     }
+    /// Writes a line that the next one replaces, whoever writes it; for terminals, elsewhere nothing is written.
+    pub fn status(&self, line: &str) {
+        if !self.0.is_terminal {
+            return;
+        }
+        let line: String = self.clean(line).chars().take(row_chars()).collect();
+        if let Ok(mut stream) = self.0.stderr.lock() {
+            stream.write(&format!("{ERASE_LINE}{line}"));
+            stream.status = true;
+        }
+    }
+
+    /// Takes away what [`Out::status`] wrote last, if it still stands there.
+    pub fn clear_status(&self) {
+        write_raw(&self.0.stderr, "");
+    }
+
 
     /// Gives data to programs, whole however long it is. Several lines stay several lines.
     pub fn data(&self, text: &str) {
@@ -131,6 +170,8 @@ impl Out {
             write_line(&self.0.stdout, &self.0.redactor.redact(&sanitise_whole(&redacted)));
         }
     }
+        // Both streams may lead to the same terminal.
+        self.clear_status();
 
     /// Puts an annotation on the run; does nothing where no runner listens. Several lines stay several
     /// lines.
@@ -164,12 +205,12 @@ impl Out {
         self.0.redactor.redact(&sanitise(&redacted))
     }
 
-    fn line(&self, stream: &Mutex<Box<dyn Write + Send>>, prefix: &str, line: &str) {
+    fn line(&self, stream: &Mutex<Stream>, prefix: &str, line: &str) {
         write_line(stream, &format!("{prefix}{}", self.clean(line)));
     }
 }
 
-fn write_line(stream: &Mutex<Box<dyn Write + Send>>, line: &str) {
+fn write_line(stream: &Mutex<Stream>, line: &str) {
     write_raw(stream, &format!("{line}\n"));
 }
 
@@ -183,11 +224,22 @@ fn row_chars() -> usize {
         .unwrap_or(USUAL)
 }
 
-fn write_raw(stream: &Mutex<Box<dyn Write + Send>>, text: &str) {
+fn write_raw(stream: &Mutex<Stream>, text: &str) {
     if let Ok(mut stream) = stream.lock() {
-        // Nobody may be listening any more; the artifact still tells what happened.
-        let _ = stream.write_all(text.as_bytes());
-        let _ = stream.flush();
+        if std::mem::take(&mut stream.status) {
+            stream.write(ERASE_LINE);
+        }
+        stream.write(text);
+    }
+}
+
+impl Stream {
+    /// Nobody may be listening any more; the artifact still tells what happened.
+    fn write(&mut self, text: &str) {
+        if !text.is_empty() {
+            let _ = self.writer.write_all(text.as_bytes());
+            let _ = self.writer.flush();
+        }
     }
 }
 

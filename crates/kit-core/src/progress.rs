@@ -1,61 +1,186 @@
-//! A line now and then about how far it is.
+//! How far something is: a line that is rewritten for whoever watches a terminal, a line now and then in a log.
 
 use crate::Context;
+use crate::numbers::{size_text, span_text};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::task::JoinHandle;
 
-/// Longest silence while bytes are moved.
-const EVERY: Duration = Duration::from_secs(5);
+/// How often the line on a terminal is rewritten.
+const REDRAW: Duration = Duration::from_millis(250);
+/// Shortest and longest silence in a log. In between it grows with the time that all of it takes.
+const SHORTEST: Duration = Duration::from_secs(5);
+const LONGEST: Duration = Duration::from_secs(60);
+/// Before that, nobody can tell from the beginning how long the rest takes.
+const TOO_EARLY: Duration = Duration::from_secs(2);
+/// When so long nothing moved, that is said, and nothing of how long it may take.
+const STILL: Duration = Duration::from_secs(5);
 
-/// Counts bytes and says so at a sensible pace.
+/// Rows as they pass by, told by whoever reads along. Clones share their counts.
+#[derive(Clone, Debug, Default)]
+pub struct Rows(Arc<RowCounts>);
+
+#[derive(Debug, Default)]
+struct RowCounts {
+    passed: AtomicU64,
+    /// 0: nobody has counted them yet. Of none, none is left either.
+    total: AtomicU64,
+}
+
+impl Rows {
+    /// So many have passed by now.
+    pub fn passed(&self, rows: u64) {
+        self.0.passed.store(rows, Relaxed);
+    }
+
+    /// There are so many in all.
+    pub fn counted(&self, rows: u64) {
+        self.0.total.store(rows, Relaxed);
+    }
+}
+
+/// Counts bytes, and says how far it is until it is dropped, also when nothing moves.
 pub struct Progress {
     cx: Context,
-    what: String,
-    started: Duration,
-    said: Duration,
-    bytes: u64,
-    /// All there is, where that is known.
-    total_bytes: Option<u64>,
+    shared: Arc<Shared>,
+    telling: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Shared {
+    bytes: AtomicU64,
+    /// True once nothing may be said any more.
+    over: Mutex<bool>,
 }
 
 impl Progress {
-    /// `what` is done from now on, for example `main: copying`.
+    /// `what` is done from now on, for example `main: copying`. `total_bytes` is all there is, where that is known.
+    /// To be called where tokio runs.
     pub fn new(cx: &Context, what: String, total_bytes: Option<u64>) -> Self {
-        let now = cx.clock.elapsed();
-        Self { cx: cx.clone(), what, started: now, said: now, bytes: 0, total_bytes }
+        Self::with_rows(cx, what, total_bytes, None)
+    }
+
+    /// The same of something in which somebody counts rows.
+    pub fn with_rows(cx: &Context, what: String, total_bytes: Option<u64>, rows: Option<Rows>) -> Self {
+        let shared = Arc::new(Shared::default());
+        let teller = Teller { cx: cx.clone(), what, total_bytes, rows, shared: Arc::clone(&shared) };
+        Self { cx: cx.clone(), shared, telling: tokio::spawn(teller.tell()) }
     }
 
     /// More was moved.
     pub fn advance(&mut self, bytes: usize) {
-        self.bytes += bytes as u64;
-        let now = self.cx.clock.elapsed();
-        if now.saturating_sub(self.said) < EVERY {
-            return;
+        self.shared.bytes.fetch_add(bytes as u64, Relaxed);
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.telling.abort();
+        let mut over = self.shared.over.lock().unwrap_or_else(PoisonError::into_inner);
+        *over = true;
+        self.cx.out.clear_status();
+    }
+}
+
+struct Teller {
+    cx: Context,
+    what: String,
+    total_bytes: Option<u64>,
+    rows: Option<Rows>,
+    shared: Arc<Shared>,
+}
+
+impl Teller {
+    async fn tell(self) {
+        let (clock, out) = (self.cx.clock, &self.cx.out);
+        let began = clock.elapsed();
+        let (mut before, mut moved) = (0, began);
+        loop {
+            let took = clock.elapsed().saturating_sub(began);
+            clock.sleep(if out.is_terminal() { REDRAW } else { pause(took) }).await;
+            let now = clock.elapsed();
+            let bytes = self.shared.bytes.load(Relaxed);
+            if bytes != before {
+                (before, moved) = (bytes, now);
+            }
+            let count = |of: fn(&RowCounts) -> &AtomicU64| {
+                self.rows.as_ref().map(|rows| of(&rows.0).load(Relaxed)).filter(|count| *count > 0)
+            };
+            let seen = Seen {
+                bytes,
+                total_bytes: self.total_bytes,
+                rows: count(|rows| &rows.passed),
+                total_rows: count(|rows| &rows.total),
+                took: now.saturating_sub(began),
+                still: now.saturating_sub(moved),
+            };
+            // Held while it is said: what is over says nothing any more.
+            let over = self.shared.over.lock().unwrap_or_else(PoisonError::into_inner);
+            if *over {
+                return;
+            }
+            let line = format!("  {}: {}", self.what, seen.text());
+            if out.is_terminal() {
+                out.status(&line);
+            } else {
+                out.say(&line);
+            }
         }
-        self.said = now;
-        let took = now.saturating_sub(self.started);
-        self.cx.out.say(&line(&self.what, self.bytes, self.total_bytes, took));
     }
 }
 
-fn line(what: &str, bytes: u64, total_bytes: Option<u64>, took: Duration) -> String {
-    let of = total_bytes.map(|total| format!(" of {}", size_text(total))).unwrap_or_default();
-    let per_second = (bytes as f64 / took.as_secs_f64().max(0.001)) as u64;
-    format!("  {what}: {}{of}, {}/s", size_text(bytes), size_text(per_second))
+/// The next silence in a log: a tenth of what it took so far.
+fn pause(took: Duration) -> Duration {
+    (took / 10).clamp(SHORTEST, LONGEST)
 }
 
-/// A size for people, in powers of 1024.
-pub fn size_text(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
-    if bytes < 1024 {
-        return format!("{bytes} B");
+/// What is known at one moment.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    bytes: u64,
+    total_bytes: Option<u64>,
+    rows: Option<u64>,
+    total_rows: Option<u64>,
+    /// Since it began.
+    took: Duration,
+    /// Since something was seen to move.
+    still: Duration,
+}
+
+impl Seen {
+    /// For example `1.2 GiB, 84310 of 330000 rows, 45.0 MiB/s, about 2 min left`.
+    fn text(&self) -> String {
+        let of = self.total_bytes.map(|total| format!(" of {}", size_text(total))).unwrap_or_default();
+        let rows = match (self.rows, self.total_rows) {
+            (None, _) => String::new(),
+            (Some(rows), None) => format!(", {rows} rows"),
+            (Some(rows), Some(total)) => format!(", {rows} of {total} rows"),
+        };
+        let per_second = (self.bytes as f64 / self.took.as_secs_f64().max(0.001)) as u64;
+        let moved = format!("{}{of}{rows}", size_text(self.bytes));
+        if self.still >= STILL {
+            let all = self.total_bytes.is_some_and(|total| self.bytes >= total);
+            let still = span_text(self.still);
+            return if all {
+                format!("{moved}, all of it {still} ago")
+            } else {
+                format!("{moved}, nothing new for {still}")
+            };
+        }
+        let left = self.left().map(|left| format!(", about {} left", span_text(left))).unwrap_or_default();
+        format!("{moved}, {}/s{left}", size_text(per_second))
     }
-    let mut value = bytes as f64 / 1024.0;
-    let mut unit = 0;
-    while value >= 1024.0 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
+
+    /// How long the rest takes if it goes on as it went: by bytes where all of them are known, else by rows.
+    fn left(&self) -> Option<Duration> {
+        let bytes = self.total_bytes.map(|total| (self.bytes, total));
+        let (done, all) = bytes.or_else(|| self.rows.zip(self.total_rows))?;
+        if done == 0 || done >= all || self.took < TOO_EARLY {
+            return None;
+        }
+        Duration::try_from_secs_f64(self.took.as_secs_f64() * (all - done) as f64 / done as f64).ok()
     }
-    format!("{value:.1} {}", UNITS.get(unit).copied().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -63,32 +188,88 @@ mod tests {
     use super::*;
     use crate::Env;
 
+    const MIB: u64 = 1 << 20;
+
     #[test]
-    fn sizes() {
-        for (bytes, expected) in [
-            (0, "0 B"),
-            (1023, "1023 B"),
-            (1024, "1.0 KiB"),
-            (1536, "1.5 KiB"),
-            (5 << 20, "5.0 MiB"),
-            (3 << 50, "3.0 PiB"),
-            (u64::MAX, "16384.0 PiB"),
+    fn what_is_known_is_said_and_nothing_else() {
+        let s = Duration::from_secs;
+        let copying = Seen { bytes: 10 * MIB, took: s(10), ..Seen::default() };
+        let of_all = Seen { total_bytes: Some(40 * MIB), ..copying };
+        let rows = Seen { rows: Some(100), ..copying };
+        let counted = Seen { total_rows: Some(1300), ..rows };
+        for (seen, expected) in [
+            (copying, "10.0 MiB, 1.0 MiB/s"),
+            (of_all, "10.0 MiB of 40.0 MiB, 1.0 MiB/s, about 30 s left"),
+            (rows, "10.0 MiB, 100 rows, 1.0 MiB/s"),
+            (counted, "10.0 MiB, 100 of 1300 rows, 1.0 MiB/s, about 2 min left"),
+            // Bytes that are known tell more than rows, which are of many sizes.
+            (
+                Seen { total_bytes: Some(20 * MIB), ..counted },
+                "10.0 MiB of 20.0 MiB, 100 of 1300 rows, 1.0 MiB/s, about 10 s left",
+            ),
+            (
+                Seen { total_rows: Some(144_100), ..rows },
+                "10.0 MiB, 100 of 144100 rows, 1.0 MiB/s, about 4 h 0 min left",
+            ),
+            (Seen { took: s(1), ..of_all }, "10.0 MiB of 40.0 MiB, 10.0 MiB/s"),
+            // Rows that came since they were counted leave nothing.
+            (Seen { total_rows: Some(90), ..rows }, "10.0 MiB, 100 of 90 rows, 1.0 MiB/s"),
+            (Seen { still: s(7), ..of_all }, "10.0 MiB of 40.0 MiB, nothing new for 7 s"),
+            (Seen { bytes: 40 * MIB, still: s(90), ..of_all }, "40.0 MiB of 40.0 MiB, all of it 1 min ago"),
+            (Seen::default(), "0 B, 0 B/s"),
         ] {
-            assert_eq!(size_text(bytes), expected);
+            assert_eq!(seen.text(), expected);
         }
     }
 
+    #[test]
+    fn a_log_of_hours_is_not_a_log_of_thousands_of_lines() {
+        let mut took = Duration::ZERO;
+        let mut lines = Vec::new();
+        while took < Duration::from_secs(3600) {
+            took += pause(took);
+            lines.push(took.as_secs());
+        }
+        assert_eq!(lines[..4], [5, 10, 15, 20]);
+        assert!((60..120).contains(&lines.len()), "{}", lines.len());
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn it_says_something_every_five_seconds_at_most() {
+    async fn a_log_gets_a_line_now_and_then_also_when_nothing_moves() {
         let (cx, said) = Context::for_test(Env::default());
         let mut progress = Progress::new(&cx, "main: copying".to_owned(), Some(40 << 20));
-        for _ in 0..12 {
-            cx.clock.sleep(Duration::from_secs(1)).await;
+        cx.clock.sleep(Duration::from_millis(500)).await;
+        for _ in 0..10 {
             progress.advance(1 << 20);
+            cx.clock.sleep(Duration::from_secs(1)).await;
         }
-        assert_eq!(
-            said.stderr(),
-            "  main: copying: 5.0 MiB of 40.0 MiB, 1.0 MiB/s\n  main: copying: 10.0 MiB of 40.0 MiB, 1.0 MiB/s\n"
-        );
+        cx.clock.sleep(Duration::from_secs(10)).await;
+        drop(progress);
+        cx.clock.sleep(Duration::from_secs(60)).await;
+        let expected = "  main: copying: 5.0 MiB of 40.0 MiB, 1.0 MiB/s, about 35 s left
+  main: copying: 10.0 MiB of 40.0 MiB, 1.0 MiB/s, about 30 s left
+  main: copying: 10.0 MiB of 40.0 MiB, nothing new for 5 s
+  main: copying: 10.0 MiB of 40.0 MiB, nothing new for 10 s
+";
+        assert_eq!(said.stderr(), expected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_terminal_has_one_line_that_is_rewritten_and_gone_at_the_end() {
+        let (cx, said) = Context::for_test(Env::default());
+        let cx = Context { out: said.on_a_terminal(), ..cx };
+        let rows = Rows::default();
+        let mut progress = Progress::with_rows(&cx, "main: copying".to_owned(), None, Some(rows.clone()));
+        cx.clock.sleep(Duration::from_millis(300)).await;
+        rows.passed(7);
+        progress.advance(512);
+        cx.clock.sleep(Duration::from_millis(250)).await;
+        cx.out.say("somebody says something");
+        cx.clock.sleep(Duration::from_millis(250)).await;
+        drop(progress);
+        cx.out.say("done");
+        let expected = "\r\u{1b}[K  main: copying: 0 B, 0 B/s\r\u{1b}[K  main: copying: 512 B, 7 rows, 1.0 KiB/s\r\u{1b}[K\
+                        somebody says something\n\r\u{1b}[K  main: copying: 512 B, 7 rows, 682 B/s\r\u{1b}[Kdone\n";
+        assert_eq!(said.stderr(), expected);
     }
 }

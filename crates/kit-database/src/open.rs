@@ -5,7 +5,7 @@ use crate::postgres::PostgresDatabase;
 use crate::sqlite::SqliteDatabase;
 use crate::{Database, DatabaseError};
 use kit_contract::config::{self, DumpFormat};
-use kit_core::{Context, Secret};
+use kit_core::{Context, Rows, Secret};
 use std::num::NonZeroU8;
 use std::path::PathBuf;
 
@@ -57,6 +57,9 @@ pub struct OpenOptions {
     pub restore_jobs: Option<NonZeroU8>,
     /// What must be true of it once it was restored.
     pub assertions: Vec<config::Assertion>,
+    /// Where is told how many rows have passed while it is dumped, and how many there are, once the server has counted
+    /// them. Not for SQLite, which copies pages.
+    pub rows: Rows,
 }
 
 impl OpenOptions {

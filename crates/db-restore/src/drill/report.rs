@@ -1,9 +1,8 @@
 //! What a drill found, for people and for later steps.
 
 use super::verdict::{age_text, time_text};
-use crate::report::count;
 use kit_contract::body::{DatabaseDrill, Drill};
-use kit_core::size_text;
+use kit_core::{count_text as count, size_text};
 use kit_database::assertions::in_a_summary;
 use kit_step::markdown_escape;
 use std::fmt::Write as _;

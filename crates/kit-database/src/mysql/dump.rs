@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use kit_contract::Sha256;
 use kit_contract::body::BackupDetails;
-use kit_core::Context;
+use kit_core::{Context, Rows};
 use kit_exec::{Command, ExecError, Running};
 use sqlx::mysql::MySqlConnection;
 use std::collections::BTreeMap;
@@ -177,7 +177,11 @@ pub(super) async fn begin(
     let (names, schema_sha256, needs) = doing.run(cx, found).await?;
     fit(&names, &display)?;
     let running = command(&database.address, &clients).arg(name).spawn_reading(cx)?;
-    let before = AbortOnDropHandle::new(tokio::spawn(count(first, names.tables.clone())));
+    let before = AbortOnDropHandle::new(tokio::spawn(count(
+        first,
+        names.tables.clone(),
+        database.options.rows.clone(),
+    )));
     let (began, has_begun) = oneshot::channel();
     let after = AbortOnDropHandle::new(tokio::spawn(second(database.clone(), cx.clone(), has_begun)));
     let details = BackupDetails {
@@ -185,7 +189,8 @@ pub(super) async fn begin(
         needs: Some(needs),
         ..BackupDetails::default()
     };
-    let reader = DumpReader { running, scanner: Scanner::new(schema), began: Some(began), ended: false };
+    let scanner = Scanner::new(schema).telling(database.options.rows.clone());
+    let reader = DumpReader { running, scanner, began: Some(began), ended: false };
     let version = server.version;
     let content_method = clients.content_method();
     Ok(MysqlDump {
@@ -209,12 +214,13 @@ fn program_name(clients: &Clients) -> &'static str {
     }
 }
 
-async fn count(mut first: Snapshot, tables: Vec<String>) -> Result<Counted, sqlx::Error> {
+async fn count(mut first: Snapshot, tables: Vec<String>, rows: Rows) -> Result<Counted, sqlx::Error> {
     let mut counts = BTreeMap::new();
     for table in tables {
-        let rows = inspect::count(&mut first.connection, &table).await?;
-        counts.insert(table, rows);
+        let counted = inspect::count(&mut first.connection, &table).await?;
+        counts.insert(table, counted);
     }
+    rows.counted(counts.values().sum());
     // Nothing waits for our locks any longer than it must.
     connect::execute(&mut first.connection, "COMMIT".to_owned()).await?;
     Ok((first, counts))

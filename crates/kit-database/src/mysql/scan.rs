@@ -9,6 +9,7 @@
 use super::ident::identifier;
 use crate::rows::{Partial, RowDigest};
 use crate::schema_file::Keep;
+use kit_core::Rows;
 use memchr::{memchr, memchr2};
 use std::collections::BTreeMap;
 
@@ -69,6 +70,10 @@ pub(super) struct Scanner<K> {
     /// The line before was `--`, with which every comment of the program begins.
     after_dashes: bool,
     trailer: bool,
+    /// Rows of tables that are over.
+    rows_before: u64,
+    /// Who is told how many rows have passed.
+    told: Option<Rows>,
 }
 
 const TRAILER: &[u8] = b"-- Dump completed";
@@ -86,7 +91,14 @@ impl<K: Keep> Scanner<K> {
             defining: None,
             after_dashes: false,
             trailer: false,
+            rows_before: 0,
+            told: None,
         }
+    }
+
+    /// The same, and somebody is told how many rows have passed.
+    pub(super) fn telling(self, rows: Rows) -> Self {
+        Self { told: Some(rows), ..self }
     }
 
     /// The next bytes.
@@ -98,6 +110,9 @@ impl<K: Keep> Scanner<K> {
                 At::Insert => self.take_insert(bytes),
                 At::Rows(_) => self.take_rows(bytes),
             };
+        }
+        if let Some(told) = &self.told {
+            told.passed(self.rows_before + self.rows.as_ref().map_or(0, |(_, digest)| digest.rows()));
         }
     }
 
@@ -209,6 +224,7 @@ impl<K: Keep> Scanner<K> {
 
     fn end_of_table(&mut self) {
         let Some((table, digest)) = self.rows.take() else { return };
+        self.rows_before += digest.rows();
         if self.content.tables.contains_key(&table) {
             self.problem(format!("the rows of table {table:?} stand there twice"));
         }

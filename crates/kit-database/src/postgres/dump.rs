@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use kit_contract::Sha256;
 use kit_contract::body::BackupDetails;
 use kit_contract::config::DumpFormat;
-use kit_core::Context;
+use kit_core::{Context, Rows};
 use kit_exec::Command;
 use sqlx::postgres::PgConnection;
 use std::collections::BTreeMap;
@@ -143,7 +143,8 @@ pub(super) async fn begin(
         DumpFormat::Directory => Box::new(archive::directory(start, cx, schema, doing).await?),
     };
     let tables: Vec<Qualified> = names.tables.keys().cloned().collect();
-    let counting = AbortOnDropHandle::new(tokio::spawn(count(connection, tables)));
+    let counting =
+        AbortOnDropHandle::new(tokio::spawn(count(connection, tables, database.options.rows.clone())));
     let details = BackupDetails {
         client: Some(format!("pg_dump {}", clients.version)),
         format: Some(format.as_str().to_owned()),
@@ -171,6 +172,11 @@ impl Start<'_> {
     /// `pg_dump` with all that its runs have in common.
     pub(super) fn pg_dump(&self) -> Command {
         command(self.database, self.clients, self.snapshot)
+    }
+
+    /// What reads along.
+    pub(super) fn scanner(&self, schema: SchemaFile) -> Scanner<SchemaFile> {
+        Scanner::new(schema).telling(self.database.options.rows.clone())
     }
 }
 
@@ -203,7 +209,7 @@ async fn plain(
             Source::One(PgDump::new(pg_dump.spawn_reading(cx)?, strip))
         }
     };
-    Ok(DumpReader::new(source, Scanner::new(schema)))
+    Ok(DumpReader::new(source, start.scanner(schema)))
 }
 
 /// A named point in the log to which a physical restore can go. `None` where we may not write one.
@@ -225,12 +231,17 @@ async fn log_position(connection: &mut PgConnection) -> Result<String, sqlx::Err
 }
 
 /// Counts in the snapshot of this connection.
-async fn count(mut connection: PgConnection, names: Vec<Qualified>) -> Result<Counted, sqlx::Error> {
+async fn count(
+    mut connection: PgConnection,
+    names: Vec<Qualified>,
+    rows: Rows,
+) -> Result<Counted, sqlx::Error> {
     let mut tables = BTreeMap::new();
     for table in names {
-        let rows = inspect::count(&mut connection, &table).await?;
-        tables.insert(table, rows);
+        let counted = inspect::count(&mut connection, &table).await?;
+        tables.insert(table, counted);
     }
+    rows.counted(tables.values().sum());
     let large_objects = inspect::large_objects(&mut connection).await?;
     Ok(Counted { tables, large_objects, connection })
 }

@@ -10,6 +10,7 @@
 use super::ident::Qualified;
 use crate::rows::{Partial, RowDigest};
 use crate::schema_file::Keep;
+use kit_core::Rows;
 use memchr::memchr;
 use std::collections::BTreeMap;
 
@@ -52,6 +53,10 @@ pub(super) struct Scanner<K> {
     /// The line before was `--`, with which every comment of `pg_dump` begins.
     after_dashes: bool,
     trailer: bool,
+    /// Rows of tables that are over.
+    rows_before: u64,
+    /// Who is told how many rows have passed.
+    told: Option<Rows>,
 }
 
 impl<K: Keep> Scanner<K> {
@@ -65,7 +70,14 @@ impl<K: Keep> Scanner<K> {
             rows: None,
             after_dashes: false,
             trailer: false,
+            rows_before: 0,
+            told: None,
         }
+    }
+
+    /// The same, and somebody is told how many rows have passed.
+    pub(super) fn telling(self, rows: Rows) -> Self {
+        Self { told: Some(rows), ..self }
     }
 
     /// The next bytes.
@@ -73,6 +85,9 @@ impl<K: Keep> Scanner<K> {
         self.content.bytes += bytes.len() as u64;
         while !bytes.is_empty() {
             bytes = if self.rows.is_some() { self.take_rows(bytes) } else { self.take_text(bytes) };
+        }
+        if let Some(told) = &self.told {
+            told.passed(self.rows_before + self.rows.as_ref().map_or(0, |(_, digest, _)| digest.rows()));
         }
     }
 
@@ -136,6 +151,7 @@ impl<K: Keep> Scanner<K> {
         self.schema.keep(b"\\.\n");
         // Rows may come in several blocks. One that stands there twice is found by the number of rows.
         if let Some((table, digest, _)) = self.rows.take() {
+            self.rows_before += digest.rows();
             self.content.tables.entry(table).or_default().join(&digest);
         }
     }

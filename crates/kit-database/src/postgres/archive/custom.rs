@@ -32,7 +32,7 @@ pub(in super::super) fn custom(
     let (to_restore, archive) = Pieces::channel(AHEAD);
     let (to_reader, pieces) = Pieces::channel(AHEAD);
     let pg_restore = Command::new(start.clients.program("pg_restore")).arg("--format=custom");
-    let reading = read_along(cx, pg_restore, Stdin::Stream(Box::new(archive)), schema)?;
+    let reading = read_along(cx, pg_restore, Stdin::Stream(Box::new(archive)), start.scanner(schema))?;
     let pouring = AbortOnDropHandle::new(tokio::spawn(pour(running, to_reader, to_restore)));
     Ok(Custom { pieces, pouring, reading })
 }

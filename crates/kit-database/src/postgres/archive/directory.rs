@@ -58,7 +58,7 @@ pub(in super::super) async fn directory(
         .await
         .map_err(|error| doing.not_made(error))?;
     let pg_restore = Command::new(start.clients.program("pg_restore")).arg("--format=directory");
-    let reading = read_along(cx, pg_restore.arg(&dumped), Stdin::Empty, schema)?;
+    let reading = read_along(cx, pg_restore.arg(&dumped), Stdin::Empty, start.scanner(schema))?;
     let (sender, pieces) = Pieces::channel(AHEAD);
     let packing = tokio::task::spawn_blocking(move || pack(&dumped, sender));
     Ok(Directory { pieces, packing, reading, _folder: folder })

@@ -51,7 +51,7 @@ fn read_along(
     cx: &Context,
     pg_restore: Command,
     stdin: Stdin,
-    schema: SchemaFile,
+    mut scanner: Scanner<SchemaFile>,
 ) -> Result<Reading, DatabaseError> {
     let mut running = pg_restore
         .arg("--file=-")
@@ -61,7 +61,6 @@ fn read_along(
         .quiet_stderr()
         .spawn_reading(cx)?;
     Ok(AbortOnDropHandle::new(tokio::spawn(async move {
-        let mut scanner = Scanner::new(schema);
         let mut piece = vec![0_u8; PIECE_BYTES];
         // What cannot be read any more is told by the end.
         while let Ok(count) = running.read(&mut piece).await {
