@@ -72,10 +72,7 @@ async fn make(
         verified_at: cx.clock.now(),
         adopted: false,
     };
-    if cx.cancel.is_cancelled() {
-        return Err(StepError::new(Reason::Interrupted, "stopped before the bundle was finished"));
-    }
-    place.commit_json(&slot.metadata, &backup).await?;
+    place.commit(cx, &slot, &backup).await?;
     Ok(backup)
 }
 

@@ -53,7 +53,7 @@ pub(crate) async fn back_up(
                 StepError::new(Reason::Interrupted, message).hint("the next run has another one made")
             );
         }
-        place.commit_json(&metadata, &backup).await?;
+        place.write_metadata(cx, &metadata, &backup).await?;
     }
     Ok(backup)
 }

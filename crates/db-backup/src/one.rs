@@ -112,11 +112,7 @@ async fn make(
         adopted: false,
         details,
     };
-    // Whoever is stopped now finds no metadata, and starts anew.
-    if cx.cancel.is_cancelled() {
-        return Err(unproved(StepError::new(Reason::Interrupted, "stopped before the backup was finished")));
-    }
-    place.commit(slot, &backup).await?;
+    place.commit(cx, slot, &backup).await?;
     Ok(backup)
 }
 

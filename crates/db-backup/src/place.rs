@@ -264,13 +264,38 @@ impl Place {
         }
     }
 
-    /// Writes the commit marker.
-    pub(crate) async fn commit(&self, slot: &Slot, backup: &DatabaseBackup) -> Result<(), StepError> {
-        self.commit_json(&slot.metadata, backup).await
+    /// Makes a stored copy a backup, or a bundle: writes its metadata, which must not be there yet.
+    pub(crate) async fn commit<T: serde::Serialize>(
+        &self,
+        cx: &Context,
+        slot: &Slot,
+        backup: &T,
+    ) -> Result<(), StepError> {
+        if cx.cancel.is_cancelled() {
+            return Err(StepError::new(Reason::Interrupted, "stopped before the backup was finished")
+                .hint("what is stored has no metadata, so it is no backup; the next run makes it anew"));
+        }
+        self.must_not_be_overwritten(slot).await?;
+        self.write_metadata(cx, &slot.metadata, backup).await
+    }
+
+    /// A store that writes over what is there lets two runs mix their copies. It is asked to, with nothing in hand: if
+    /// it does, the copy is spoiled, and has no metadata yet.
+    async fn must_not_be_overwritten(&self, slot: &Slot) -> Result<(), StepError> {
+        match self.store.create(&slot.key, b"").await {
+            Err(StoreError::AlreadyExists { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+            Ok(_) => {
+                let address = self.store.describe();
+                let what = "it created an object over an existing one";
+                let error = StepError::from(StoreError::Unsuitable { address, what });
+                Err(error.hint(self.discard(slot).await))
+            }
+        }
     }
 
     /// Writes metadata, which must not be there yet.
-    pub(crate) async fn commit_json<T: serde::Serialize>(
+    pub(crate) async fn write_metadata<T: serde::Serialize>(
         &self,
         metadata: &Key,
         backup: &T,
@@ -278,7 +303,13 @@ impl Place {
         let mut bytes = serde_json::to_vec_pretty(backup)
             .or_reason(Reason::InternalError, "the metadata of the backup cannot be written")?;
         bytes.push(b'\n');
-        match self.store.create(metadata, &bytes).await {
+        let Some(written) = cx.cancel.unless(self.store.create(metadata, &bytes)).await else {
+            let message = format!("stopped while {} was written", self.location(metadata));
+            return Err(StepError::new(Reason::Interrupted, message)
+                .hint("whether it got there is not known: if it did, the next run finds a backup"));
+        };
+        match written {
+        cx: &Context,
             Ok(_) => Ok(()),
             // It may be written all the same.
             Err(error @ StoreError::Unreachable { .. }) => match self.store.get(metadata).await {

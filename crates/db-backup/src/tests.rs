@@ -222,6 +222,17 @@ async fn a_store_that_did_not_read_to_the_end_is_not_believed() {
     assert_eq!(bench.objects().await, [""; 0]);
 }
 
+/// Two runs would write over each other's copies there.
+#[tokio::test]
+async fn a_store_that_writes_over_what_is_there_is_found_out_and_holds_no_backup() {
+    let bench = Bench::new().await;
+    let careless = MemoryStore::ignoring_conditions_of(Op::Create);
+    let error = bench.run_on(Arc::new(careless.clone())).await.unwrap_err();
+    assert_eq!(error.reason, Reason::StoreUnsuitable, "{}", error.chain());
+    assert!(error.hints.iter().any(|hint| hint.ends_with("was removed")), "{:?}", error.hints);
+    assert_eq!(careless.list("").await.unwrap(), [""; 0]);
+}
+
 #[tokio::test]
 async fn whichever_call_of_the_store_fails_the_next_run_succeeds() {
     for op in [Op::Get, Op::Head, Op::CreateStream, Op::ReadStream, Op::Create] {

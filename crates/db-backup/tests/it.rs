@@ -22,6 +22,8 @@ mod killed;
 mod mariadb;
 #[path = "it/postgres.rs"]
 mod postgres;
+#[path = "it/progress.rs"]
+mod progress;
 
 use kit_contract::Sha256;
 use kit_contract::body::{Backup, DatabaseBackup, Proof};

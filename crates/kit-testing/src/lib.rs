@@ -6,6 +6,7 @@
 //! - [`artifact`] is one as a step would have left it;
 //! - [`FakeRouter`] moves traffic, or fails to, behind the program `fake-router`;
 //! - [`s3::Server`] is a real S3 server, and [`s3::Proxy`] stands before it and does what networks do;
+//! - [`Terminal`] has a process at one end and a person at the other;
 //! - [`http::Server`] answers what the test scripted and fails the test on anything else;
 //! - [`postgres::Server`] and [`mariadb::Server`] are real database servers, on ports of their own;
 //! - [`ssh::Server`] is a real ssh server, which leads to them.
@@ -39,6 +40,7 @@ pub mod s3;
 mod sandbox;
 mod snapshot;
 pub mod ssh;
+mod terminal;
 
 pub use artifacts::{artifact, deployment};
 pub use database::cache;
@@ -48,3 +50,4 @@ pub use programs::programs_of;
 pub use router::FakeRouter;
 pub use rustix::process::Signal;
 pub use sandbox::Sandbox;
+pub use terminal::Terminal;

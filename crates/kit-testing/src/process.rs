@@ -72,16 +72,20 @@ impl Started {
 
     /// The same with a limit of its own.
     pub(crate) fn within(mut command: Command, limit: Duration) -> Self {
-        let shown = format!("{command:?}");
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("cannot start {shown}: {error}"));
-
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = spawn(command);
         let stdout = Stream::read(child.stdout.take().expect("stdout is a pipe"));
         let stderr = Stream::read(child.stderr.take().expect("stderr is a pipe"));
+        Self::watch(child, (stdout, stderr), limit)
+    }
+
+    /// With streams that lead to a terminal: what is seen there counts as its stdout.
+    pub(crate) fn at_terminal(command: Command, screen: impl Read + Send + 'static) -> Self {
+        let streams = (Stream::read(screen), Stream::read(std::io::empty()));
+        Self::watch(spawn(command), streams, LIMIT)
+    }
+
+    fn watch(child: Child, (stdout, stderr): (Stream, Stream), limit: Duration) -> Self {
         let pid = Pid::from_child(&child);
         let (watched, watchdog) = mpsc::channel::<()>();
         let timed_out = Arc::new(AtomicBool::new(false));
@@ -141,6 +145,11 @@ impl Started {
         assert!(!late, "it did not end within {} s, but said:\n{stdout}{stderr}", self.limit.as_secs());
         Ran { code: status.code(), stdout, stderr, signal: status.signal() }
     }
+}
+
+/// The command is gone when this returns, and with it its ends of pipes and terminals.
+fn spawn(mut command: Command) -> Child {
+    command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"))
 }
 
 /// The processes whose parent this is, from proc(5). The name in `stat` may hold blanks and parentheses,

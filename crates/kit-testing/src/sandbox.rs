@@ -1,6 +1,7 @@
 //! A folder and an environment of their own for a process under test.
 
 use crate::process::{Ran, Started};
+use crate::terminal::Terminal;
 use crate::{runner, snapshot};
 use kit_contract::{Artifact, Body};
 use std::collections::BTreeMap;
@@ -116,6 +117,13 @@ impl Sandbox {
         let mut command = self.command(binary);
         command.args(args);
         Started::new(command)
+    }
+
+    /// Starts a binary at a terminal.
+    pub fn start_at_terminal(&self, binary: impl AsRef<OsStr>, args: &[&str]) -> Terminal {
+        let mut command = self.command(binary);
+        command.args(args);
+        Terminal::start(command)
     }
 
     /// Starts a command that was made by hand, and lets it run no longer than this.

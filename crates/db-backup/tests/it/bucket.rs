@@ -1,8 +1,9 @@
 //! The whole program with a bucket (moto) that fails, hangs or lies dead in the middle of an upload.
 
+use super::killed::{MARIADB, POSTGRES, until};
 use super::{ID, SCHEMA, deployment, ended, orders, sql};
 use kit_testing::s3::{Fault, Proxy, Seen, Server};
-use kit_testing::{Sandbox, Signal};
+use kit_testing::{Sandbox, Signal, mariadb, postgres};
 use std::time::{Duration, Instant};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_db-backup");
@@ -40,7 +41,7 @@ impl Shop {
             .env("AWS_REGION", "eu-central-1")
             .env("AWS_ACCESS_KEY_ID", "test")
             .env("AWS_SECRET_ACCESS_KEY", "hunter2-of-the-bucket")
-            .env("AWS_MAX_ATTEMPTS", "2");
+            .env("AWS_MAX_ATTEMPTS", "1");
         Self { server, proxy, sandbox }
     }
 
@@ -66,26 +67,97 @@ fn completion(seen: &Seen) -> bool {
     seen.method == "POST" && seen.target.contains("uploadId=")
 }
 
+type Matches = Box<dyn Fn(&Seen) -> bool + Send>;
+
+/// What a bucket does wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wrong {
+    Fails,
+    AsksToSlowDown,
+    Resets,
+    ExpiresInAPart,
+    ExpiresAtTheEnd,
+    Hangs,
+    WritesOver,
+}
+
+impl Wrong {
+    /// The fault for all requests of a kind, how it ends the run, and what is said then.
+    fn plan(self) -> (Fault, Matches, (i32, &'static str), &'static str) {
+        const UNREACHABLE: (i32, &str) = (20, "store_unreachable");
+        const EXPIRED: Fault = Fault::Answer(400, "ExpiredToken");
+        const RENEW: &str = "the credentials have expired";
+        let conditional = |seen: &Seen| seen.headers.contains_key("if-none-match");
+        let over = "it created an object over an existing one";
+        match self {
+            Self::Fails => {
+                (Fault::Answer(500, "InternalError"), Box::new(part(2)), UNREACHABLE, "InternalError")
+            }
+            Self::AsksToSlowDown => {
+                (Fault::Answer(503, "SlowDown"), Box::new(part(1)), UNREACHABLE, "slow down")
+            }
+            Self::Resets => (
+                Fault::ResetAfter(1 << 20),
+                Box::new(part(2)),
+                UNREACHABLE,
+                "the connection to the store failed",
+            ),
+            Self::ExpiresInAPart => (EXPIRED, Box::new(part(2)), UNREACHABLE, RENEW),
+            Self::ExpiresAtTheEnd => (EXPIRED, Box::new(completion), UNREACHABLE, RENEW),
+            Self::Hangs => (Fault::Hang, Box::new(part(2)), (21, "deadline_exceeded"), "deadline passed"),
+            Self::WritesOver => {
+                let without = Fault::Without(&["if-none-match"]);
+                (without, Box::new(conditional), (20, "store_unsuitable"), over)
+            }
+        }
+    }
+}
+
+impl Shop {
+    /// Each ends the run with the right code, leaves nothing that counts, and the database to itself.
+    fn every(&self, wrongs: &[Wrong], left_alone: impl Fn() -> bool) {
+        for wrong in wrongs {
+            let (fault, matches, (code, reason), says) = wrong.plan();
+            let deadline = if *wrong == Wrong::Hangs { "1s" } else { "1m" };
+            self.proxy.on(u32::MAX, fault, matches);
+            let ran = self.sandbox.run(BINARY, &["--proof", "stream", "--deadline", deadline]);
+            self.proxy.heal();
+            ended(&self.sandbox, &ran, code, reason);
+            assert!(ran.stderr.contains(says), "{wrong:?}: no {says:?} in {}", ran.stderr);
+            let printed = ran.printed().replace("::add-mask::hunter2", "");
+            assert!(!printed.contains("hunter2"), "{printed}");
+            self.assert_no_backup(0, &format!("{wrong:?}"));
+            until("the database is left alone", &left_alone);
+        }
+    }
+}
+
 #[test]
 fn a_bucket_that_fails_in_the_middle_holds_no_backup_and_nothing_of_one() {
-    let shop = Shop::open();
-    type Matches = Box<dyn Fn(&Seen) -> bool + Send>;
-    let cases: [(Fault, Matches, &str); 5] = [
-        (Fault::Answer(500, "InternalError"), Box::new(part(2)), "InternalError"),
-        (Fault::Answer(503, "SlowDown"), Box::new(part(1)), "slow down"),
-        (Fault::ResetAfter(1 << 20), Box::new(part(2)), "the connection to the store failed"),
-        (Fault::Answer(400, "ExpiredToken"), Box::new(part(2)), "the credentials have expired"),
-        (Fault::Answer(400, "ExpiredToken"), Box::new(completion), "the credentials have expired"),
-    ];
-    for (fault, matches, says) in cases {
-        shop.proxy.on(u32::MAX, fault.clone(), matches);
-        let ran = shop.sandbox.run(BINARY, &[]);
-        shop.proxy.heal();
-        ended(&shop.sandbox, &ran, 20, "store_unreachable");
-        assert!(ran.stderr.contains(says), "{fault:?}: no {says:?} in {}", ran.stderr);
-        assert!(!ran.printed().replace("::add-mask::hunter2", "").contains("hunter2"), "{}", ran.printed());
-        shop.assert_no_backup(0, &format!("{fault:?}"));
-    }
+    let wrongs = [Wrong::Fails, Wrong::ExpiresAtTheEnd, Wrong::WritesOver];
+    Shop::open().every(&wrongs, || true);
+}
+
+#[test]
+fn a_dump_of_postgres_ends_with_the_bucket_that_it_was_for() {
+    let server = postgres::Server::start();
+    server.sql("postgres", "CREATE DATABASE shop");
+    server.sql("shop", POSTGRES);
+    let sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'shop'";
+    let wrongs = [Wrong::Fails, Wrong::Resets, Wrong::Hangs, Wrong::ExpiresAtTheEnd];
+    let shop = Shop::of(&server.url("shop"));
+    shop.every(&wrongs, || server.sql("postgres", sessions) == "0");
+    super::progress::is_seen_at_a_terminal(&shop);
+}
+
+#[test]
+fn a_dump_of_mariadb_ends_with_the_bucket_that_it_was_for() {
+    let server = mariadb::Server::start();
+    server.sql("mysql", "CREATE DATABASE shop");
+    server.sql("shop", MARIADB);
+    let sessions = "SELECT COUNT(*) FROM information_schema.processlist WHERE db = 'shop'";
+    let wrongs = [Wrong::AsksToSlowDown, Wrong::ExpiresInAPart, Wrong::Hangs, Wrong::WritesOver];
+    Shop::of(&server.url("shop")).every(&wrongs, || server.sql("mysql", sessions) == "0");
 }
 
 /// The bucket takes a part and never answers; then somebody ends the run, or its machine dies.
