@@ -137,7 +137,6 @@ async fn adopt(
     let metadata = place.location(&slot.metadata);
     cx.out.say(&format!("{}: an earlier run finished this backup; proving it again", target.name));
     let ours = promised.database == target.name
-        && promised.engine == database.engine()
         && promised.key == slot.key.as_str()
         && promised.metadata_key == slot.metadata.as_str()
         && promised.proof != Proof::None;
@@ -145,6 +144,15 @@ async fn adopt(
         let message = format!("{metadata} does not vouch for a proved backup of {}", target.name);
         return Err(StepError::new(Reason::ArtifactInvalid, message)
             .hint("nothing but db-backup may write there; find out who did"));
+    }
+    if promised.engine != database.engine() {
+        let message = format!(
+            "an earlier run of this deployment backed up {} when it was a database of another kind",
+            target.name
+        );
+        return Err(StepError::new(Reason::UsageError, message).hint(format!(
+            "begin a new deployment; or remove {metadata}, and what it speaks of is no backup any more"
+        )));
     }
     keys.accept(&target.name, promised.details.encryption.as_ref(), &metadata)?;
     let reader = keys.reader_of(promised.details.encryption.as_ref());

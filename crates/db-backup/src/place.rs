@@ -52,12 +52,19 @@ impl Slot {
         }
     }
 
-    /// The slot of a backup that was finished, if it is one of ours.
+    /// The slot of a backup that was finished, if its key is one of this slot's: of whichever attempt, format and
+    /// encryption. Those may have been decided anew since.
     pub(crate) fn finished(&self, key: &str) -> Option<Self> {
-        // Whether backups are encrypted may have been decided anew since.
-        let plain = |key: &str| key.strip_suffix(".age").unwrap_or(key).to_owned();
-        let mut attempts = (1..=MOST_ATTEMPTS).filter_map(|number| self.attempt(number).ok());
-        attempts.find(|known| plain(known.as_str()) == plain(key))?;
+        let rest = key.strip_prefix(self.metadata.as_str().strip_suffix(".json")?)?.strip_prefix('.')?;
+        let mut parts: Vec<&str> = rest.split('.').collect();
+        parts.pop_if(|last| *last == "age");
+        if let Some(number) = parts.first().and_then(|first| first.strip_prefix("attempt-")) {
+            number.parse().ok().filter(|number| (2..=MOST_ATTEMPTS).contains(number))?;
+            parts.remove(0);
+        }
+        let [extension, "gz"] = parts.as_slice() else { return None };
+        let is_one = !extension.is_empty() && extension.bytes().all(|byte| byte.is_ascii_lowercase());
+        is_one.then_some(())?;
         Some(Self { key: key.parse().ok()?, ..self.clone() })
     }
 }
@@ -297,6 +304,7 @@ impl Place {
     /// Writes metadata, which must not be there yet.
     pub(crate) async fn write_metadata<T: serde::Serialize>(
         &self,
+        cx: &Context,
         metadata: &Key,
         backup: &T,
     ) -> Result<(), StepError> {
@@ -309,7 +317,6 @@ impl Place {
                 .hint("whether it got there is not known: if it did, the next run finds a backup"));
         };
         match written {
-        cx: &Context,
             Ok(_) => Ok(()),
             // It may be written all the same.
             Err(error @ StoreError::Unreachable { .. }) => match self.store.get(metadata).await {
@@ -333,4 +340,36 @@ fn earlier(key: &str, metadata: &[u8]) -> Option<EarlierBackup> {
         .filter(|backup| backup.metadata_key == key)?;
     let ExternalBackup { database, location, content_at, .. } = backup;
     Some(EarlierBackup { database, location, snapshot_at: content_at, proof: Proof::External })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finished_backup_is_one_whatever_its_format_and_nothing_else_is() {
+        let slot = |stem: &str| Slot {
+            key: format!("shop/production/{stem}.sql.gz").parse().unwrap(),
+            metadata: format!("shop/production/{stem}.json").parse().unwrap(),
+        };
+        for (stem, key, ours) in [
+            ("backup-a", "shop/production/backup-a.sql.gz", true),
+            ("backup-a", "shop/production/backup-a.dump.gz", true),
+            ("backup-a", "shop/production/backup-a.sqlite.gz.age", true),
+            ("backup-a", "shop/production/backup-a.attempt-2.tar.gz.age", true),
+            ("backup-a.main", "shop/production/backup-a.main.attempt-9.sql.gz", true),
+            ("backup-a", "shop/production/backup-a.attempt-10.sql.gz", false),
+            ("backup-a", "shop/production/backup-a.attempt-1.sql.gz", false),
+            ("backup-a", "shop/production/backup-a.main.sql.gz", false),
+            ("backup-a", "shop/production/backup-ab.sql.gz", false),
+            ("backup-a", "shop/production/backup-a.sql", false),
+            ("backup-a", "shop/production/backup-a.gz", false),
+            ("backup-a", "shop/production/backup-a.json", false),
+            ("backup-a", "shop/production/backup-a./x.gz", false),
+            ("backup-a", "other/production/backup-a.sql.gz", false),
+        ] {
+            let found = slot(stem).finished(key);
+            assert_eq!(found.map(|slot| slot.key.to_string()), ours.then(|| key.to_owned()), "{key}");
+        }
+    }
 }

@@ -171,6 +171,11 @@ fn a_second_run_proves_the_backup_again_and_adopts_it() {
     // Also when the database is lost, which is when the backup matters.
     std::fs::remove_file(sandbox.path().join("main.db")).unwrap();
     ended(&sandbox, &sandbox.run(BINARY, &[]), 0, "verified_full");
+    // It is no backup of what became of the database meanwhile.
+    let sandbox = sandbox.env("MAIN_URL", "postgres://shop@127.0.0.1:1/shop");
+    let ran = sandbox.run(BINARY, &[]);
+    ended(&sandbox, &ran, 2, "usage_error");
+    assert!(ran.stderr.contains("when it was a database of another kind"), "{}", ran.stderr);
 }
 
 #[test]

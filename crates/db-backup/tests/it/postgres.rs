@@ -98,9 +98,13 @@ fn a_backup_is_plain_sql_in_gzip_and_its_restore_was_tried() {
     assert_eq!(backup.uncompressed_bytes, plain.len() as u64);
     assert!(!ran.printed().contains(shop.server.password()), "{}", ran.printed());
 
-    // Again: adopted, and not made anew.
+    // Again, in another format by now: what is finished is adopted, and not made anew.
+    shop.sandbox.write("deploy.toml", format!("{CONFIG}format = \"custom\"\n"));
     ended(&shop.sandbox, &shop.sandbox.run(BINARY, &[]), 0, "verified_full");
+    let backup = shop.sandbox.artifact::<Backup>("backup").body.unwrap().databases.remove(0);
+    assert_eq!((backup.adopted, backup.details.format.as_deref()), (true, Some("plain")));
     assert_eq!(shop.object(), packed);
+    shop.sandbox.write("deploy.toml", CONFIG);
     // Lost data shows in the size of the next backup.
     shop.server.sql("shop", "TRUNCATE orders");
     shop.sandbox
