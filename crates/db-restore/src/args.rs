@@ -23,7 +23,7 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) no_swap: bool,
     /// Overwrite the live database where it stands: what it holds is lost. For a server without room for two. One
-    /// database at a time
+    /// database at a time; on a terminal, its name has to be typed, elsewhere --confirm is needed
     #[arg(long, conflicts_with = "no_swap")]
     pub(crate) in_place: bool,
     /// Sessions that load rows side by side (PostgreSQL); with 1, all of it is one transaction

@@ -26,6 +26,17 @@ pub(crate) fn judge(confirmed: &[Name], databases: &[Name]) -> Result<Consent, S
     Err(StepError::new(Reason::ConsentRequired, message).hint(format!("to agree, give {}", flags(databases))))
 }
 
+/// What was typed at a terminal agrees, or not. Nothing but the name does, and no other way of writing it.
+pub(crate) fn typed(answer: Option<&str>, database: &Name) -> Result<(), StepError> {
+    let what = match answer {
+        Some(answer) if answer == database.as_str() => return Ok(()),
+        None | Some("") => "nothing was typed".to_owned(),
+        Some(other) => format!("{other:?} was typed"),
+    };
+    let message = format!("{what}, and only {database} agrees: nothing was changed");
+    Err(StepError::new(Reason::ConsentRequired, message))
+}
+
 /// The flags that would give consent.
 pub(crate) fn flags(databases: &[Name]) -> String {
     databases.iter().map(|name| format!("--confirm {name}")).collect::<Vec<_>>().join(" ")
@@ -55,6 +66,12 @@ mod tests {
         ] {
             let judged = judge(&names(confirmed), &names(databases)).map_err(|error| error.reason);
             assert_eq!(judged, expected, "{confirmed:?} for {databases:?}");
+        }
+        let main = &names("main")[0];
+        assert!(typed(Some("main"), main).is_ok());
+        for answer in [None, Some(""), Some("y"), Some("yes"), Some("Main"), Some("main2"), Some("mai")] {
+            let error = typed(answer, main).unwrap_err();
+            assert_eq!(error.reason, Reason::ConsentRequired, "{answer:?}");
         }
     }
 }

@@ -85,7 +85,8 @@ impl Step for DbRestore {
                   database, and which consent that needs. With it, the backup is fetched, its digest compared, \
                   restored beside the live database, compared in integrity, schema, rows and content, asked your assertions, \
                   and only then put in its place by a rename. The database that was live is kept and named; with --in-place \
-                  it is overwritten instead, and what it held is lost. restore.before_swap and restore.after_swap of \
+                  it is overwritten instead, and what it held is lost: on a terminal this shows what that is and has the name \
+                  of the database typed, elsewhere it needs --confirm. restore.before_swap and restore.after_swap of \
                   deploy.toml are run around the exchange. Only finished, proved \
                   backups are offered. An encrypted one is opened with an identity of age; without one nothing is \
                   touched. Stop the programs that use the database first; everything written since \
@@ -95,7 +96,7 @@ impl Step for DbRestore {
             Example { what: "restore it", line: "db-restore --deployment 1763712000-abc1234 --confirm main" },
             Example {
                 what: "overwrite it where it stands; what it holds is lost",
-                line: "db-restore --deployment latest --database main --in-place --confirm main",
+                line: "db-restore --deployment latest --database main --in-place",
             },
             Example {
                 what: "restore beside the live one, to look into it",
@@ -141,19 +142,21 @@ impl Step for DbRestore {
             in_place: args.in_place,
             databases: jobs.iter().map(planned).collect(),
         };
-        match consent::judge(&args.confirm, &names)? {
-            Consent::NotGiven => {
-                let planned = report::planned(body, &names, &catalogue.unusable);
-                let planned = catalogue.newer_elsewhere(&chosen).into_iter().fold(planned, Outcome::hint);
-                let locked = jobs.iter().filter_map(|job| key_for(&job.backup, given.as_ref()).err());
-                return Ok(locked.fold(planned, |planned, error| planned.hint(error.chain())));
-            }
-            Consent::Given => body.dry_run = false,
+        let consent = consent::judge(&args.confirm, &names)?;
+        if consent == Consent::NotGiven && !args.in_place {
+            let planned = report::planned(body, &names, &catalogue.unusable);
+            let planned = catalogue.newer_elsewhere(&chosen).into_iter().fold(planned, Outcome::hint);
+            let locked = jobs.iter().filter_map(|job| key_for(&job.backup, given.as_ref()).err());
+            return Ok(locked.fold(planned, |planned, error| planned.hint(error.chain())));
         }
         for job in &mut jobs {
             job.key = key_for(&job.backup, given.as_ref())?.cloned();
         }
         cx.save(body.clone());
+        if let (Consent::NotGiven, [job]) = (consent, jobs.as_slice()) {
+            in_place::agree(&cx, job).await?;
+        }
+        body.dry_run = false;
         let id = identity.deployment_id;
         if let (true, [job]) = (args.in_place, jobs.as_slice()) {
             in_place::overwrite(&cx, &*store, job, &mut body).await?;

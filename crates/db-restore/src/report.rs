@@ -26,20 +26,12 @@ pub(crate) fn planned(body: Restore, names: &[Name], unusable: &[String]) -> Out
         .collect();
     let subject = body.subject.clone();
     let message = format!("would restore {}; nothing was changed", plans.join(", and "));
-    let (lost, in_place) = match body.in_place {
-        true => (
-            "everything that the live database holds now would be lost for good: it would be overwritten",
-            " --in-place",
-        ),
-        false => (
-            "everything written since then would be lost to the live database, which would be kept under another name",
-            "",
-        ),
-    };
     let mut outcome = Outcome::new(Reason::RestorePlanned, message, body)
-        .hint(lost)
+        .hint(
+            "everything written since then would be lost to the live database, which would be kept under another name",
+        )
         .hint("stop the programs that use it first")
-        .hint(format!("to do it: db-restore --deployment {subject} {}{in_place}", selection(names)));
+        .hint(format!("to do it: db-restore --deployment {subject} {}", selection(names)));
     for why in unusable.iter().take(3) {
         outcome = outcome.hint(format!("not offered: {why}"));
     }

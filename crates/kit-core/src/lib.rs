@@ -5,14 +5,15 @@
 //! writer through which everything is printed. Tests build a `Context` from literals.
 #![warn(missing_docs)]
 
+mod ask;
 mod cancel;
 mod clock;
 mod context;
 mod env;
 mod error;
 pub mod fs;
-mod out;
 mod numbers;
+mod out;
 mod progress;
 mod redact;
 mod scratch;
@@ -20,14 +21,15 @@ mod secret;
 mod text;
 mod workflow_command;
 
+pub use ask::{ask, can_ask};
 pub use cancel::{Cancel, Cause};
 pub use clock::{Clock, Elapsed};
 pub use context::Context;
 pub use env::Env;
 pub use error::{ResultExt, StepError};
+pub use numbers::{count_text, size_text};
 pub use out::{Captured, Out};
 pub use progress::{Progress, Rows};
-pub use numbers::{count_text, size_text};
 pub use redact::Redactor;
 pub use scratch::ScratchFolder;
 pub use secret::Secret;

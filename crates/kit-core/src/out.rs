@@ -121,6 +121,11 @@ impl Out {
         }
     }
 
+    /// Puts a question to a person; the answer is typed behind it.
+    pub fn prompt(&self, question: &str) {
+        write_raw(&self.0.stderr, &format!("{} ", self.clean(question)));
+    }
+
     /// True if a person watches on a terminal, so that a view can be [redrawn](Self::redraw).
     pub fn is_terminal(&self) -> bool {
         self.0.is_terminal
@@ -140,11 +145,6 @@ impl Out {
         }
     }
 
-    /// Repeats one line that somebody else wrote: a child's output, a remote answer. `source` names
-    /// them and stands before every line, so that nobody mistakes it for ours.
-    pub fn foreign(&self, source: &str, line: &str) {
-        self.line(&self.0.stderr, &format!("  {}| ", self.clean(source)), line);
-    }
     /// Writes a line that the next one replaces, whoever writes it; for terminals, elsewhere nothing is written.
     pub fn status(&self, line: &str) {
         if !self.0.is_terminal {
@@ -162,16 +162,21 @@ impl Out {
         write_raw(&self.0.stderr, "");
     }
 
+    /// Repeats one line that somebody else wrote: a child's output, a remote answer. `source` names
+    /// them and stands before every line, so that nobody mistakes it for ours.
+    pub fn foreign(&self, source: &str, line: &str) {
+        self.line(&self.0.stderr, &format!("  {}| ", self.clean(source)), line);
+    }
 
     /// Gives data to programs, whole however long it is. Several lines stay several lines.
     pub fn data(&self, text: &str) {
+        // Both streams may lead to the same terminal.
+        self.clear_status();
         for line in text.lines() {
             let redacted = self.0.redactor.redact(line);
             write_line(&self.0.stdout, &self.0.redactor.redact(&sanitise_whole(&redacted)));
         }
     }
-        // Both streams may lead to the same terminal.
-        self.clear_status();
 
     /// Puts an annotation on the run; does nothing where no runner listens. Several lines stay several
     /// lines.

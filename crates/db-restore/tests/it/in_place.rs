@@ -41,10 +41,10 @@ fn postgres_is_overwritten_as_a_whole_or_not_at_all() {
     let damaged = "0|f|0";
     assert_eq!(state(&server), damaged);
 
-    // Never without consent, which says what is lost.
+    // Never without consent, which nobody can give here but by a flag.
     let ran = sandbox.run(BINARY, IN_PLACE);
-    ended(&sandbox, &ran, 0, "restore_planned");
-    assert!(ran.stderr.contains("lost for good") && ran.stderr.contains("--in-place"), "{}", ran.stderr);
+    ended(&sandbox, &ran, 2, "consent_required");
+    assert!(ran.stderr.contains("lost for good") && ran.stderr.contains("--confirm main"), "{}", ran.stderr);
     ended(
         &sandbox,
         &sandbox.run(BINARY, &[IN_PLACE, &["--confirm", "shop"]].concat()),
@@ -87,6 +87,56 @@ fn postgres_is_overwritten_as_a_whole_or_not_at_all() {
     assert_eq!(body.databases[0].content_compared, Some(true));
     let beside = "SELECT count(*) FROM pg_database WHERE datname LIKE 'shop_%'";
     assert_eq!(server.sql("postgres", beside), "0", "nothing was made beside it");
+}
+
+/// Who sits at a terminal is shown what is lost, and types the name of the database, or not.
+#[test]
+fn a_person_agrees_by_typing_the_name() {
+    let server = postgres::Server::start();
+    server.sql("postgres", "CREATE DATABASE shop");
+    server.sql("shop", "CREATE TABLE orders (id int); INSERT INTO orders VALUES (1), (2)");
+    let sandbox = Sandbox::new().env("MAIN_URL", server.url("shop"));
+    config(&sandbox, "");
+    back_up_of(&sandbox, ("main", &server.url("shop")), OLD, "", "2026-01-01T00:00:00Z");
+    server.sql("shop", "INSERT INTO orders VALUES (3); CREATE TABLE later (id int)");
+    let rows = || server.sql("shop", "SELECT count(*) FROM orders");
+    let asked = |sandbox: &Sandbox| {
+        let terminal = sandbox.start_at_terminal(BINARY, IN_PLACE);
+        terminal.wait_for("Type main to overwrite it");
+        terminal
+    };
+    for answer in ["yes", ""] {
+        let mut terminal = asked(&sandbox);
+        terminal.type_line(answer);
+        let ran = terminal.wait();
+        ended(&sandbox, &ran, 2, "consent_required");
+        for shown in [
+            "Lost for good: 3 rows in 2 tables",
+            "public.orders: 3 rows, 2 in the backup",
+            "public.later: 0 rows, not in the backup",
+            "as it was at 2026-01-01T00:00:00Z, 2 rows in 1 table",
+            "only main agrees: nothing was changed",
+        ] {
+            assert!(ran.stdout.contains(shown), "{shown}: {}", ran.stdout);
+        }
+        assert!(!ran.stdout.contains(server.password()), "{}", ran.stdout);
+        assert_eq!(rows(), "3");
+    }
+    // Somebody thinks better of it, and is not kept waiting for a key.
+    let terminal = asked(&sandbox);
+    terminal.signal(kit_testing::Signal::INT);
+    ended(&sandbox, &terminal.wait(), 130, "interrupted");
+    assert_eq!(rows(), "3");
+    // The streams of a CI may look like a terminal; nobody sits there.
+    let ci = Sandbox::new().env("MAIN_URL", server.url("shop")).env("CI", "true");
+    config(&ci, "[store]\npersistent = true\n");
+    back_up_of(&ci, ("main", &server.url("shop")), OLD, "", "2026-01-01T00:00:00Z");
+    ended(&ci, &ci.start_at_terminal(BINARY, IN_PLACE).wait(), 2, "consent_required");
+
+    let mut terminal = asked(&sandbox);
+    terminal.type_line("main");
+    ended(&sandbox, &terminal.wait(), 0, "restored");
+    assert_eq!((rows(), server.sql("shop", "SELECT to_regclass('later') IS NULL")), ("2".into(), "t".into()));
 }
 
 fn gunzip(packed: &[u8]) -> String {
