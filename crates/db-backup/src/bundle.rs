@@ -94,11 +94,7 @@ async fn adopt(
         .hint("nothing but db-backup may write there; find out who did"));
     };
     keys.accept(name, promised.encryption.as_ref(), &metadata)?;
-    let stored = Read {
-        sha256: promised.sha256.clone(),
-        size_bytes: promised.size_bytes,
-        uncompressed_bytes: promised.uncompressed_bytes,
-    };
+    let stored = kit_backup::promised_bundle(&promised);
     let reader = keys.reader_of(promised.encryption.as_ref());
     match same_bytes(cx, place, &slot, name, (&stored, reader)).await {
         Ok(()) => Ok(BundleBackup { adopted: true, verified_at: cx.clock.now(), ..promised }),

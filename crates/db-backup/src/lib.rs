@@ -28,17 +28,15 @@ mod upload;
 
 use args::{Args, Wanted};
 use keys::Keys;
-use kit_backup::IDENTITY_INPUT;
+use kit_backup::{IDENTITY_INPUT, scratch_folder};
 use kit_contract::body::Backup;
 use kit_contract::config::Span;
 use kit_contract::{Artifact, ArtifactKind, Name, Reason};
-use kit_core::fs::{self, FsError};
-use kit_core::{Context, ScratchFolder, StepError};
+use kit_core::StepError;
 use kit_step::{
     CommandSpec, Example, IdentityRule, Outcome, OutputSpec, Program, ReadSpec, SecretSpec, Step, StepContext,
 };
 use place::Place;
-use std::path::Path;
 
 /// The program.
 pub fn program() -> Program {
@@ -114,7 +112,8 @@ impl Step for DbBackup {
             return Ok(outcome);
         }
         let keys = Keys::of(&cx)?;
-        let scratch = scratch(&cx, args.scratch.as_deref())?;
+        let room = "two copies of the largest database";
+        let scratch = scratch_folder(&cx, args.scratch.as_deref(), "db-backup-", room)?;
         let rules = args.rules(&cx);
         let mut body = Backup::default();
         // One after the other: the scratch copies of one database at a time have to fit.
@@ -152,21 +151,4 @@ impl Step for DbBackup {
     fn summary(artifact: &Artifact<Backup>) -> String {
         artifact.body.as_ref().map(report::summary).unwrap_or_default()
     }
-}
-
-/// A folder for copies of databases, readable by its owner alone, gone with the returned value. What killed runs left
-/// there goes, too.
-fn scratch(cx: &Context, within: Option<&Path>) -> Result<ScratchFolder, StepError> {
-    let hint = "--scratch names a folder with room for two copies of the largest database";
-    let unusable = |error: FsError| {
-        StepError::new(Reason::UsageError, "there is no place for scratch copies").because(error).hint(hint)
-    };
-    let system = std::env::temp_dir();
-    let within = within.unwrap_or(&system);
-    fs::create_folder(within).map_err(unusable)?;
-    let (folder, removed) = ScratchFolder::new(within, "db-backup-").map_err(unusable)?;
-    for path in removed {
-        cx.out.say(&format!("removed {}: a run that was killed left scratch copies there", path.display()));
-    }
-    Ok(folder)
 }

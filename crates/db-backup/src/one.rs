@@ -207,11 +207,7 @@ async fn prove_again(
         let restored = read_back(cx, place, slot, what, (reader, needs, scratch, Depth::Rows)).await?;
         return Ok((broken_promises(promised, &restored), Some(restored.assertions)));
     }
-    let stored = Read {
-        sha256: promised.sha256.clone(),
-        size_bytes: promised.size_bytes,
-        uncompressed_bytes: promised.uncompressed_bytes,
-    };
+    let stored = kit_backup::promised(promised);
     same_bytes(cx, place, slot, name, (&stored, reader)).await.map(|()| (Vec::new(), None))
 }
 

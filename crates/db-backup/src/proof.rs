@@ -27,12 +27,7 @@ pub(crate) fn differences(stored: &Read, source: &Inspection, restored: &Restore
 
 /// How what came back differs from what the metadata of an earlier run promises.
 pub(crate) fn broken_promises(promised: &DatabaseBackup, restored: &Restored) -> Vec<String> {
-    let stored = Read {
-        sha256: promised.sha256.clone(),
-        size_bytes: promised.size_bytes,
-        uncompressed_bytes: promised.uncompressed_bytes,
-    };
-    let mut found = digests(&stored, &restored.read);
+    let mut found = digests(&kit_backup::promised(promised), &restored.read);
     if let Err(text) = &restored.inspection.integrity {
         found.push(format!("the restored database is damaged: {text}"));
     }

@@ -2,12 +2,13 @@
 
 use crate::Job;
 use crate::catalogue::object_key;
+use crate::fault;
 use crate::judge::{not_comparable, not_holding, other_bytes, other_content};
+use crate::report::rows_text as rows;
 use kit_backup::unpack;
 use kit_contract::Reason;
 use kit_contract::body::{AssertionResult, DatabaseRestore};
-use kit_core::Progress;
-use kit_core::{Context, StepError};
+use kit_core::{Context, Progress, StepError};
 use kit_database::assertions::unmet;
 use kit_database::gunzip::{Fault, Gunzip};
 use kit_database::{Beside, DatabaseError, Inspection};
@@ -100,8 +101,10 @@ pub(crate) async fn fetch(
         return Err(StepError::new(Reason::BackupNotFound, format!("{key} is gone from the store")));
     };
     let total = Some(job.backup.uncompressed_bytes);
-    let progress = Progress::new(cx, format!("{}: {doing}", job.name), total);
-    unpack(source, job.key.as_ref(), progress).await.map_err(|fault| of_fault(job, &fault))
+    let progress = Progress::new(cx, format!("{}: {doing} {}", job.name, rows(&job.backup)), total);
+    unpack(source, job.key.as_ref(), progress)
+        .await
+        .map_err(|fault| untouched(fault::of_fault(&job.backup, &fault)))
 }
 
 async fn look(cx: &Context, job: &Job, beside: &Beside) -> Result<Compared, StepError> {
@@ -138,33 +141,24 @@ pub(crate) fn hold(
 }
 
 pub(crate) fn mismatch(job: &Job, difference: &str) -> StepError {
-    let message =
-        format!("{} is not the backup of {} that was proved: {difference}", job.backup.location, job.name);
-    StepError::new(Reason::RestoreMismatch, message).hint("the live database was not touched")
+    untouched(fault::mismatch(&job.backup, difference))
 }
 
-fn of_fault(job: &Job, fault: &Fault) -> StepError {
-    match fault {
-        Fault::Content(text) => mismatch(job, text),
-        Fault::Store(text) => {
-            StepError::new(Reason::StoreUnreachable, "the backup cannot be read from the store")
-                .because(text.clone())
-        }
+fn untouched(error: StepError) -> StepError {
+    match error.reason {
+        Reason::RestoreMismatch => error.hint("the live database was not touched"),
+        _ => error,
     }
 }
 
 /// Tells a worthless backup from one that could not be fetched or put anywhere.
 pub(crate) fn why_not(job: &Job, fault: Option<&Fault>, error: DatabaseError) -> StepError {
     match (fault, error) {
-        (Some(fault), _) => of_fault(job, fault),
-        (None, error @ (DatabaseError::Truncated { .. } | DatabaseError::Damaged { .. })) => {
-            mismatch(job, &StepError::from(error).chain())
-        }
         (None, DatabaseError::Transfer { database, source, .. }) => StepError::new(
             Reason::DatabaseUnreachable,
             format!("the backup cannot be written beside {database}"),
         )
         .because(source),
-        (None, error) => error.into(),
+        (fault, error) => untouched(fault::why_not(&job.backup, fault, error)),
     }
 }

@@ -2,12 +2,12 @@
 //! say: nothing that is there is ever written over.
 
 use crate::catalogue::{Wanted, deployment_of};
-use kit_backup::{opener, unpack};
+use kit_backup::{opener, promised_bundle, unpack};
 use kit_contract::Reason;
 use kit_contract::body::BundleBackup;
 use kit_contract::config::{BUNDLE, Span};
 use kit_core::{Progress, ResultExt as _, StepError};
-use kit_database::gunzip::{Fault, Read};
+use kit_database::gunzip::Fault;
 use kit_step::{CommandSpec, Example, IdentityRule, Tool, ToolContext, ToolOutput};
 use kit_store::{Key, Layout, Store};
 use serde_json::json;
@@ -145,13 +145,8 @@ async fn fetch(
         return Err(of_fault(fault));
     }
     // One byte more than there should be is asked for, so the end was seen.
-    let promised = Read {
-        sha256: backup.sha256.clone(),
-        size_bytes: backup.size_bytes,
-        uncompressed_bytes: backup.uncompressed_bytes,
-    };
     match gunzip.read() {
-        Some(found) if found == promised => Ok(archive),
+        Some(found) if found == promised_bundle(backup) => Ok(archive),
         _ => Err(mismatch("its digest is another one")),
     }
 }

@@ -217,7 +217,7 @@ mod tests {
         let backup: DatabaseBackup = serde_json::from_value(serde_json::json!({
             "database": "main", "engine": "postgres", "engine_version": "15", "location": "file:store/a", "key": "a",
             "metadata_key": "a.json", "sha256": "a".repeat(64), "size_bytes": 9, "uncompressed_bytes": 2048,
-            "uncompressed_sha256": "a".repeat(64), "tables": tables(&[("gone", 3), ("orders", 1000), ("same", 1)]),
+            "tables": tables(&[("gone", 3), ("orders", 1000), ("same", 1)]),
             "schema_sha256": "a".repeat(64), "proof": "full", "snapshot_at": "2026-01-01T00:00:00Z",
             "verified_at": "2026-01-01T00:00:00Z", "adopted": false,
         }))

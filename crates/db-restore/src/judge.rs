@@ -9,10 +9,7 @@ use kit_database::{DatabaseError, Inspection};
 
 /// How the bytes that came differ from those that the metadata vouches for.
 pub(crate) fn other_bytes(promised: &DatabaseBackup, read: &Read) -> Option<String> {
-    let same = read.sha256 == promised.sha256
-        && read.size_bytes == promised.size_bytes
-        && read.uncompressed_bytes == promised.uncompressed_bytes;
-    (!same).then(|| {
+    (*read != kit_backup::promised(promised)).then(|| {
         format!(
             "its SHA-256 is {}… ({} bytes), not {}… ({} bytes)",
             read.sha256.short(),

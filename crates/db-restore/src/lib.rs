@@ -13,6 +13,7 @@ mod bundle;
 mod catalogue;
 mod consent;
 mod drill;
+mod fault;
 mod hooks;
 mod in_place;
 mod judge;
@@ -152,11 +153,11 @@ impl Step for DbRestore {
         for job in &mut jobs {
             job.key = key_for(&job.backup, given.as_ref())?.cloned();
         }
-        cx.save(body.clone());
         if let (Consent::NotGiven, [job]) = (consent, jobs.as_slice()) {
             in_place::agree(&cx, job).await?;
         }
         body.dry_run = false;
+        cx.save(body.clone());
         let id = identity.deployment_id;
         if let (true, [job]) = (args.in_place, jobs.as_slice()) {
             in_place::overwrite(&cx, &*store, job, &mut body).await?;

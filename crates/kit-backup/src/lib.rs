@@ -6,12 +6,16 @@
 #![warn(missing_docs)]
 
 mod identity;
+mod promised;
 mod recipients;
+mod scratch;
 mod seal;
 mod unpack;
 
 pub use identity::{Identity, key_for, opener};
+pub use promised::{promised, promised_bundle};
 pub use recipients::Recipients;
+pub use scratch::scratch_folder;
 pub use seal::Sealer;
 pub use unpack::unpack;
 

@@ -9,16 +9,16 @@ mod report;
 mod verdict;
 
 use crate::catalogue::{Catalogue, Wanted};
+use kit_backup::scratch_folder;
 use kit_contract::body::Drill;
 use kit_contract::config::{self, DrillLimits, ScratchKind, Span};
 use kit_contract::{Artifact, Name, Reason};
-use kit_core::fs::{self, FsError};
-use kit_core::{Context, ScratchFolder, Secret, StepError};
+use kit_core::{Secret, StepError};
 use kit_database::{OpenOptions, ScratchPlace};
 use kit_step::{CommandSpec, Example, IdentityRule, Outcome, OutputSpec, Step, StepContext, ToolContext};
 use kit_store::Layout;
 use std::num::NonZeroU8;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The inputs of `drill`.
 #[derive(clap::Args)]
@@ -92,7 +92,8 @@ impl Step for Practice {
         let catalogue = Catalogue::read(&*store, &layout, &args.deployment).await?;
         let chosen = catalogue.choose(&args.deployment, &names)?;
         let given = crate::given_key(&cx)?;
-        let scratch = scratch(&cx, args.scratch.as_deref())?;
+        let room = "the largest database";
+        let scratch = scratch_folder(&cx, args.scratch.as_deref(), "db-restore-drill-", room)?;
         let limits = cx.config().backup.drill;
         let limits = DrillLimits {
             max_age: args.max_age.or(limits.max_age),
@@ -175,22 +176,4 @@ fn place(
     };
     let restore_jobs = NonZeroU8::new(jobs);
     Ok((url, OpenOptions { scratch, tools, restore_jobs, ..OpenOptions::of(database) }))
-}
-
-/// A folder for what is restored, readable by its owner alone, gone with the returned value. What killed drills left
-/// there goes, too.
-fn scratch(cx: &Context, within: Option<&Path>) -> Result<ScratchFolder, StepError> {
-    let unusable = |error: FsError| {
-        StepError::new(Reason::UsageError, "there is no place for scratch copies")
-            .because(error)
-            .hint("--scratch names a folder with room for the largest database")
-    };
-    let system = std::env::temp_dir();
-    let within = within.unwrap_or(&system);
-    fs::create_folder(within).map_err(unusable)?;
-    let (folder, removed) = ScratchFolder::new(within, "db-restore-drill-").map_err(unusable)?;
-    for path in removed {
-        cx.out.say(&format!("removed {}: a drill that was killed left scratch copies there", path.display()));
-    }
-    Ok(folder)
 }

@@ -1,14 +1,15 @@
 //! One backup, restored into a scratch place and compared.
 
 use crate::catalogue::{check_object, object_key};
+use crate::fault::{mismatch, of_fault, why_not};
 use crate::judge::{not_comparable, not_holding, other_bytes, other_content};
+use crate::report::rows_text as rows;
 use kit_backup::{Identity, key_for, unpack};
 use kit_contract::body::{AssertionResult, DatabaseBackup, DatabaseDrill, Engine, TableRows};
 use kit_contract::{Reason, config};
 use kit_core::{Progress, Secret, StepError};
+use kit_database::Depth;
 use kit_database::assertions::unmet;
-use kit_database::gunzip::Fault;
-use kit_database::{DatabaseError, Depth};
 use kit_step::ToolContext;
 use kit_store::Store;
 use std::path::Path;
@@ -69,6 +70,12 @@ pub(super) async fn try_restore(
         }
         Err(error) => {
             entry.failure = Some(cx.out.clean(&error.chain()));
+            let error = match error.reason {
+                Reason::RestoreMismatch => {
+                    error.hint("make a backup now, and find out what happened to this one")
+                }
+                _ => error,
+            };
             Tried { entry, note: None, error: Some(error) }
         }
     }
@@ -96,8 +103,8 @@ async fn restore(
     let Some(source) = store.read_stream(&key).await? else {
         return Err(StepError::new(Reason::BackupNotFound, format!("{key} is gone from the store")));
     };
-    let progress =
-        Progress::new(cx, format!("{}: restoring", backup.database), Some(backup.uncompressed_bytes));
+    let what = format!("{}: restoring {}", backup.database, rows(backup));
+    let progress = Progress::new(cx, what, Some(backup.uncompressed_bytes));
     let mut gunzip = unpack(source, opener, progress).await.map_err(|fault| of_fault(backup, &fault))?;
     let restored = database.restore_scratch(cx, &mut gunzip, backup.details.needs.as_ref(), scratch).await;
     let restored = restored.map_err(|error| why_not(backup, gunzip.fault(), error))?;
@@ -137,32 +144,4 @@ fn nowhere(engine: Engine) -> Secret {
         Engine::Mysql => "mariadb://drill@live.invalid/drill",
         Engine::Sqlite | Engine::Unknown => "sqlite:live.invalid",
     })
-}
-
-fn mismatch(backup: &DatabaseBackup, difference: &str) -> StepError {
-    let message =
-        format!("{} is not the backup of {} that was proved: {difference}", backup.location, backup.database);
-    StepError::new(Reason::RestoreMismatch, message)
-        .hint("make a backup now, and find out what happened to this one")
-}
-
-fn of_fault(backup: &DatabaseBackup, fault: &Fault) -> StepError {
-    match fault {
-        Fault::Content(text) => mismatch(backup, text),
-        Fault::Store(text) => {
-            StepError::new(Reason::StoreUnreachable, "the backup cannot be read from the store")
-                .because(text.clone())
-        }
-    }
-}
-
-/// Tells a worthless backup from one that could not be fetched or put anywhere.
-fn why_not(backup: &DatabaseBackup, fault: Option<&Fault>, error: DatabaseError) -> StepError {
-    match (fault, error) {
-        (Some(fault), _) => of_fault(backup, fault),
-        (None, error @ (DatabaseError::Truncated { .. } | DatabaseError::Damaged { .. })) => {
-            mismatch(backup, &StepError::from(error).chain())
-        }
-        (None, error) => error.into(),
-    }
 }
