@@ -16,6 +16,7 @@ mod release;
 #[path = "../actions/runner/mod.rs"]
 mod runner;
 mod scenarios;
+mod schedules;
 #[allow(dead_code, reason = "shared with the tests of the pipeline, which use more of it")]
 #[path = "../pipeline/shop.rs"]
 mod shop;

@@ -4,7 +4,7 @@ use crate::release::{REPOSITORY, VERSION, release, root};
 use crate::runner::yaml;
 use crate::shop::{Shop, programs};
 use kit_testing::git::Repository;
-use kit_testing::{Ran, Started};
+use kit_testing::{Ran, Sandbox, Started};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -42,7 +42,15 @@ impl World {
         world.write_secrets();
         world.write_caller(change);
         world.write_stand_ins();
-        std::fs::create_dir_all(world.at("artifacts/1")).expect("a folder of the artifact server");
+        world
+    }
+
+    /// A shop in which nothing runs; the owner's repository is empty and nobody else can read it.
+    pub(crate) fn closed() -> Self {
+        let world = Self { shop: Shop::closed(Sandbox::new()), private: true };
+        let repository = Repository::init(world.at("caller"));
+        repository.git(&["remote", "add", "origin", "https://github.com/octo/shop.git"]);
+        world.write_stand_ins();
         world
     }
 
@@ -90,6 +98,14 @@ impl World {
             copy(&source.join(name), &into);
             std::fs::copy(source.join("lib.mjs"), into.join("lib.mjs")).expect("a file");
         }
+    }
+
+    /// Pushes files to `main`.
+    pub(crate) fn push_files(&self, files: &[(&str, &str)]) {
+        for (path, text) in files {
+            self.shop.sandbox.write(&format!("caller/{path}"), text);
+        }
+        Repository::init(self.at("caller")).commit("what was changed");
     }
 
     /// Changes a file of the repository before the tag.
@@ -271,6 +287,8 @@ impl World {
         for (name, value) in [
             ("ACT_TEST_REPO", file("caller")),
             ("DEPLOY_KIT_OFFLINE_DIR", release().assets().to_str().expect("UTF-8").to_owned()),
+            // What costs a second to make is made once for all tests.
+            ("DEPLOY_KIT_CACHE", kit_testing::cache().display().to_string()),
             ("GITHUB_RUN_ID", run.to_owned()),
             ("GITHUB_RUN_ATTEMPT", attempt.to_owned()),
         ] {

@@ -35,12 +35,7 @@ impl Shop {
         change: impl FnOnce(String) -> String,
         fail_percent: &str,
     ) -> Self {
-        let programs = programs();
-        let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap_or_default());
-        let database = format!("sqlite://{}", sandbox.path().join("shop.db").display());
-        let sandbox = sandbox.env("PATH", path).env("DATABASE_URL", database);
-        let mut shop = Self { sandbox, admin: String::new() };
-        shop.ctl(&["seed", "--database", "shop.db"]);
+        let mut shop = Self::closed(sandbox);
         let router = shop.ctl(&["start-router", "--state", "router.json", "--processes", "processes.json"]);
         shop.admin = router["admin"].as_str().expect("an admin address").to_owned();
         shop.start("1.4.0", "0");
@@ -49,6 +44,17 @@ impl Shop {
         let adopted =
             shop.run(&["deploy-record", "adopt", "--running-version", "1.4.0", "--artifacts", "adopt"]);
         assert_eq!(adopted.code, Some(0), "{}", adopted.stderr);
+        shop
+    }
+
+    /// One that has its database, and in which nothing runs.
+    pub(crate) fn closed(sandbox: Sandbox) -> Self {
+        let programs = programs();
+        let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap_or_default());
+        let database = format!("sqlite://{}", sandbox.path().join("shop.db").display());
+        let sandbox = sandbox.env("PATH", path).env("DATABASE_URL", database);
+        let shop = Self { sandbox, admin: String::new() };
+        shop.ctl(&["seed", "--database", "shop.db"]);
         shop
     }
 
