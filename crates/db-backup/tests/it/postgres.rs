@@ -123,12 +123,11 @@ fn every_level_of_proof_is_reached_and_named() {
         ("schema", Proof::Schema),
         ("full", Proof::Full),
     ] {
-        let shop = Shop::open("");
         let ran = shop.sandbox.run(BINARY, &["--proof", level]);
         ended(&shop.sandbox, &ran, 0, &format!("verified_{level}"));
         assert_eq!(shop.metadata().proof, proof);
         assert!(ran.stderr.contains(&format!("proof: {level}")), "{}", ran.stderr);
-        std::fs::remove_file(shop.sandbox.path().join(METADATA)).unwrap();
+        std::fs::remove_dir_all(shop.sandbox.path().join(".deploy-kit/store")).unwrap();
     }
     // No time for more, and it is said so.
     shop.sandbox.write("deploy.toml", format!("{CONFIG}[backup]\nproof_budget = \"0s\"\n"));
