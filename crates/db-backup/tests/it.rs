@@ -260,7 +260,7 @@ fn what_has_had_its_time_goes_on_confirmation_and_the_last_good_one_never() {
     assert!(planned.stdout.contains(ID) && planned.stdout.contains("1 of 2 backups"), "{}", planned.stdout);
     assert!(planned.stdout.contains("left by a run that died") && !planned.stdout.contains(NEWER));
     assert!(sandbox.has(METADATA) && sandbox.has(OBJECT) && sandbox.has(LEFT), "nothing without consent");
-    for expected in ["removed 1 of 2 backups", "nothing of 1 backups has had its time"] {
+    for expected in ["removed 1 of 2 backups", "nothing of 1 backup has had its time"] {
         let done = prune(&[&rules[..], &["--confirm"]].concat());
         assert_eq!(done.code, Some(0), "{}", done.stderr);
         assert!(done.stdout.contains(expected), "{}", done.stdout);

@@ -130,7 +130,9 @@ impl Catalogue {
         let mut error = StepError::new(Reason::BackupNotFound, message);
         for (id, backups) in self.backups.iter().rev().take(3) {
             let found: Vec<&str> = backups.iter().map(|backup| backup.database.as_str()).collect();
-            error = error.hint(format!("{id} has a backup of {} alone", found.join(" and ")));
+            let flags: Vec<String> = found.iter().map(|name| format!("--database {name}")).collect();
+            let (found, flags) = (found.join(" and "), flags.join(" "));
+            error = error.hint(format!("{id} has a backup of {found} alone: {flags}"));
         }
         for why in self.unusable.iter().take(3) {
             error = error.hint(format!("not offered: {why}"));

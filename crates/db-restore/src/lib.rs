@@ -145,7 +145,7 @@ impl Step for DbRestore {
         };
         let consent = consent::judge(&args.confirm, &names)?;
         if consent == Consent::NotGiven && !args.in_place {
-            let planned = report::planned(body, &names, &catalogue.unusable);
+            let planned = report::planned(body, &names, &catalogue.unusable, args.store.as_deref());
             let planned = catalogue.newer_elsewhere(&chosen).into_iter().fold(planned, Outcome::hint);
             let locked = jobs.iter().filter_map(|job| key_for(&job.backup, given.as_ref()).err());
             return Ok(locked.fold(planned, |planned, error| planned.hint(error.chain())));
@@ -170,7 +170,7 @@ impl Step for DbRestore {
             }
             return Ok(report::beside(body));
         }
-        let warnings = exchange(&cx, &jobs, &ready, &mut body).await?;
+        let warnings = exchange(&cx, (&jobs, &ready), &mut body, args.store.as_deref()).await?;
         let outcome = warnings.into_iter().fold(report::restored(body), Outcome::hint);
         Ok(history(&cx, store, layout, outcome).await)
     }
@@ -206,15 +206,15 @@ async fn history(
 /// Puts the restored databases in the places of the live ones, between the programs that are run around that.
 async fn exchange(
     cx: &StepContext<Restore>,
-    jobs: &[Job],
-    ready: &[Beside],
+    (jobs, ready): (&[Job], &[Beside]),
     body: &mut Restore,
+    store: Option<&str>,
 ) -> Result<Vec<String>, StepError> {
     let databases: Vec<Name> = jobs.iter().map(|job| job.name.clone()).collect();
     let subject = body.subject.clone();
     let hooks = Hooks { cx, subject: &subject, databases: &databases };
     let swapped = match hooks.before().await {
-        Ok(()) => swap::swap_all(cx, jobs, ready, body).await,
+        Ok(()) => swap::swap_all(cx, (jobs, ready), body, store).await,
         Err(error) => {
             beside::discard(cx, jobs, ready).await;
             Err(error.hint("nothing was changed: the live database is where it was"))

@@ -9,7 +9,13 @@ use kit_step::{Outcome, markdown_escape};
 use std::fmt::Write as _;
 
 /// Nothing was changed.
-pub(crate) fn planned(body: Restore, names: &[Name], unusable: &[String]) -> Outcome<Restore> {
+/// `store` is the one that was named, if one was.
+pub(crate) fn planned(
+    body: Restore,
+    names: &[Name],
+    unusable: &[String],
+    store: Option<&str>,
+) -> Outcome<Restore> {
     let plans: Vec<String> = body
         .databases
         .iter()
@@ -31,11 +37,16 @@ pub(crate) fn planned(body: Restore, names: &[Name], unusable: &[String]) -> Out
             "everything written since then would be lost to the live database, which would be kept under another name",
         )
         .hint("stop the programs that use it first")
-        .hint(format!("to do it: db-restore --deployment {subject} {}", selection(names)));
+        .hint(format!("to do it: db-restore --deployment {subject} {}{}", selection(names), store_flag(store)));
     for why in unusable.iter().take(3) {
         outcome = outcome.hint(format!("not offered: {why}"));
     }
     outcome
+}
+
+/// What a command that is repeated must not leave out: another store has other backups.
+pub(crate) fn store_flag(store: Option<&str>) -> String {
+    store.map(|store| format!(" --store {store}")).unwrap_or_default()
 }
 
 fn selection(names: &[Name]) -> String {

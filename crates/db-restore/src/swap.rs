@@ -2,6 +2,7 @@
 
 use crate::Job;
 use crate::beside::discard;
+use crate::report::store_flag;
 use kit_contract::Reason;
 use kit_contract::body::Restore;
 use kit_core::StepError;
@@ -14,9 +15,9 @@ use kit_step::StepContext;
 /// different times, which only a human can judge.
 pub(crate) async fn swap_all(
     cx: &StepContext<Restore>,
-    jobs: &[Job],
-    ready: &[Beside],
+    (jobs, ready): (&[Job], &[Beside]),
     body: &mut Restore,
+    store: Option<&str>,
 ) -> Result<Vec<String>, StepError> {
     let mut warnings = Vec::new();
     for (index, (job, beside)) in jobs.iter().zip(ready).enumerate() {
@@ -42,7 +43,7 @@ pub(crate) async fn swap_all(
                     ready.get(index..).unwrap_or_default(),
                 )
                 .await;
-                return Err(not_swapped(jobs, index, error.into(), body));
+                return Err(not_swapped((jobs, index), error.into(), body, store));
             }
         };
         cx.out_of_danger();
@@ -57,7 +58,12 @@ pub(crate) async fn swap_all(
 }
 
 /// One of them could not be swapped; those before it were.
-fn not_swapped(jobs: &[Job], index: usize, error: StepError, body: &Restore) -> StepError {
+fn not_swapped(
+    (jobs, index): (&[Job], usize),
+    error: StepError,
+    body: &Restore,
+    store: Option<&str>,
+) -> StepError {
     let names = |jobs: &[Job]| jobs.iter().map(|job| job.name.as_str()).collect::<Vec<_>>().join(" and ");
     let before = jobs.get(..index).unwrap_or_default();
     if before.is_empty() {
@@ -71,9 +77,10 @@ fn not_swapped(jobs: &[Job], index: usize, error: StepError, body: &Restore) -> 
     let again: Vec<String> =
         rest.iter().map(|job| format!("--database {0} --confirm {0}", job.name)).collect();
     stuck = stuck.hint(format!(
-        "restore the rest with db-restore --deployment {} {}, or put back what is kept",
+        "restore the rest with db-restore --deployment {} {}{}, or put back what is kept",
         body.subject,
-        again.join(" ")
+        again.join(" "),
+        store_flag(store)
     ));
     for entry in body.databases.iter().filter(|entry| entry.swapped) {
         if let Some(kept) = &entry.kept {

@@ -16,6 +16,8 @@ mod encrypted;
 mod hooks;
 #[path = "it/in_place.rs"]
 mod in_place;
+#[path = "it/shown.rs"]
+mod shown;
 
 use kit_contract::Sha256;
 use kit_contract::body::{BackupDetails, DatabaseBackup, Proof, Restore};

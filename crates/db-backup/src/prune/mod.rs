@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use kit_contract::Reason;
 use kit_contract::body::{BundleBackup, DatabaseBackup, ExternalBackup};
 use kit_contract::config::{Keep, Span};
-use kit_core::{StepError, size_text};
+use kit_core::{StepError, count_text, size_text};
 use kit_step::{CommandSpec, Example, IdentityRule, Tool, ToolContext, ToolOutput};
 use kit_store::{Key, Layout, Store};
 use policy::{Candidate, expired};
@@ -197,7 +197,10 @@ fn output(found: &Found, doomed: &[Candidate], orphans: &[String], removed: bool
     lines.extend(orphans.iter().map(|key| format!("without metadata, left by a run that died: {key}")));
     let number = format!("{} of {} backups ({})", doomed.len(), found.backups.len(), size_text(bytes));
     let (reason, what) = match (doomed.is_empty() && orphans.is_empty(), removed) {
-        (true, _) => (Reason::Pruned, format!("nothing of {} backups has had its time", found.backups.len())),
+        (true, _) => (
+            Reason::Pruned,
+            format!("nothing of {} has had its time", count_text(found.backups.len() as u64, "backup")),
+        ),
         (false, true) => (Reason::Pruned, format!("removed {number}")),
         (false, false) => (Reason::PrunePlanned, format!("{number} would be removed: --confirm does it")),
     };
