@@ -6,7 +6,7 @@ use kit_backup::{opener, promised_bundle, unpack};
 use kit_contract::Reason;
 use kit_contract::body::BundleBackup;
 use kit_contract::config::{BUNDLE, Span};
-use kit_core::{Progress, ResultExt as _, StepError};
+use kit_core::{Progress, ResultExt as _, StepError, count_text};
 use kit_database::gunzip::Fault;
 use kit_step::{CommandSpec, Example, IdentityRule, Tool, ToolContext, ToolOutput};
 use kit_store::{Key, Layout, Store};
@@ -72,8 +72,8 @@ impl Tool for Unbundle {
         let unpacking = tokio::task::spawn_blocking(move || extract(&archive, &to));
         unpacking.await.or_reason(Reason::InternalError, "the unpacking ended in a bug")??;
         let text = format!(
-            "unpacked {} files, as they were at {:.0}, into {}",
-            backup.files,
+            "unpacked {}, as they were at {:.0}, into {}",
+            count_text(backup.files, "file"),
             backup.snapshot_at,
             args.to.display()
         );

@@ -147,6 +147,7 @@ impl Step for DbRestore {
         if consent == Consent::NotGiven && !args.in_place {
             let planned = report::planned(body, &names, &catalogue.unusable, args.store.as_deref());
             let planned = catalogue.newer_elsewhere(&chosen).into_iter().fold(planned, Outcome::hint);
+            let planned = report::secrets_as_now(&cx).into_iter().fold(planned, Outcome::hint);
             let locked = jobs.iter().filter_map(|job| key_for(&job.backup, given.as_ref()).err());
             return Ok(locked.fold(planned, |planned, error| planned.hint(error.chain())));
         }

@@ -1,11 +1,12 @@
 //! What was, or would be, restored: for people and for later steps.
 
 use crate::consent::{flags, list};
+use kit_backup::IDENTITY_INPUT;
 use kit_contract::body::{DatabaseBackup, DatabaseRestore, Restore};
 use kit_contract::{Name, Reason};
 use kit_core::count_text as count;
 use kit_database::assertions::in_a_summary;
-use kit_step::{Outcome, markdown_escape};
+use kit_step::{Outcome, ToolContext, markdown_escape};
 use std::fmt::Write as _;
 
 /// Nothing was changed.
@@ -47,6 +48,13 @@ pub(crate) fn planned(
 /// What a command that is repeated must not leave out: another store has other backups.
 pub(crate) fn store_flag(store: Option<&str>) -> String {
     store.map(|store| format!(" --store {store}")).unwrap_or_default()
+}
+
+/// What a command that is repeated needs, and cannot be shown.
+pub(crate) fn secrets_as_now(cx: &ToolContext) -> Option<String> {
+    let given: Vec<&str> =
+        ["database-url", IDENTITY_INPUT].into_iter().filter(|name| cx.secret(name).is_some()).collect();
+    (!given.is_empty()).then(|| format!("give {} with it, as now", given.join(" and ")))
 }
 
 fn selection(names: &[Name]) -> String {

@@ -50,7 +50,7 @@ fn files_come_back_into_a_new_folder_and_over_nothing() {
     assert!(ran.stderr.contains("no identity is given") && !sandbox.has("back"), "{}", ran.stderr);
     let ran = bundle(&with_key);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
-    assert!(ran.stdout.contains("unpacked 1 files") && !ran.printed().contains("hunter2"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("unpacked 1 file,") && !ran.printed().contains("hunter2"), "{}", ran.stdout);
     assert_eq!(sandbox.read("back/certs/shop.key"), "hunter2");
     let mode =
         |path: &str| std::fs::metadata(sandbox.path().join(path)).unwrap().permissions().mode() & 0o777;

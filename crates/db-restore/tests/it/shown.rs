@@ -28,5 +28,7 @@ fn what_is_shown_can_be_typed() {
     args.extend(after(&unnamed.stderr, " has a backup of shop alone: "));
     let planned = run(&args);
     ended(&sandbox, &planned, 0, "restore_planned");
+    // What cannot be shown is named.
+    assert!(planned.stderr.contains("give database-url with it, as now"), "{}", planned.stderr);
     ended(&sandbox, &run(&after(&planned.stderr, "to do it: db-restore ")), 0, "restored");
 }
