@@ -24,6 +24,8 @@ mod mariadb;
 mod postgres;
 #[path = "it/progress.rs"]
 mod progress;
+#[path = "it/redis.rs"]
+mod redis;
 
 use kit_contract::Sha256;
 use kit_contract::body::{Backup, DatabaseBackup, Proof};

@@ -28,6 +28,11 @@ pub(crate) fn check(jobs: &[Job]) -> Result<(), StepError> {
             job.name
         ))
         .hint("leave --in-place out")),
+        [job] if job.database.engine() == Engine::Redis => Err(refuse(format!(
+            "--in-place is not for {}: a Redis database is exchanged for the restored one in an instant (SWAPDB)",
+            job.name
+        ))
+        .hint("leave --in-place out")),
         [_] => Ok(()),
         _ => {
             let names: Vec<&str> = jobs.iter().map(|job| job.name.as_str()).collect();

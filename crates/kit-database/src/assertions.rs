@@ -15,8 +15,8 @@ const ROWS: u32 = 2;
 /// What the engines do differently.
 #[async_trait]
 pub(crate) trait Ask: Sync {
-    /// The column `value` of `one` as text, refused if that has others beside it.
-    const VALUE: &'static str;
+    /// What is asked, made of what the user wrote.
+    fn statement(asked: &str) -> String;
 
     /// Runs a statement whose rows have one text each, so that it can change nothing and takes at most `limit`.
     async fn ask(
@@ -37,7 +37,7 @@ pub(crate) async fn check<A: Ask>(
     for assertion in assertions {
         let limit = assertion.timeout.duration();
         let began = cx.clock.elapsed();
-        let answer = asked.ask(cx, statement(&assertion.sql, A::VALUE), limit);
+        let answer = asked.ask(cx, A::statement(&assertion.sql), limit);
         let answer = match cx.clock.timeout(limit + GRACE, answer).await {
             Ok(Err(error @ DatabaseError::Cancelled { .. })) => return Err(error),
             // One that was cut short may have an answer all the same: `SLEEP` of MariaDB has.
@@ -52,8 +52,8 @@ pub(crate) async fn check<A: Ask>(
 }
 
 /// The user's statement inside one of ours: as a part of a query it cannot be anything else, it has one column, and
-/// its value comes as text.
-fn statement(sql: &str, value: &str) -> String {
+/// its value comes as text. `value`: the column `value` of `one` as text, refused if that has others beside it.
+pub(crate) fn query(sql: &str, value: &str) -> String {
     let sql = sql.trim().trim_end_matches(';').trim_end();
     // A line of its own each: it may end in a comment.
     format!(
@@ -190,12 +190,12 @@ pub(crate) mod tests {
     #[test]
     fn a_statement_is_part_of_a_query() {
         assert_eq!(
-            statement(" SELECT count(*) FROM a -- all ;\n; ;", "value"),
+            query(" SELECT count(*) FROM a -- all ;\n; ;", "value"),
             "WITH deploy_kit_assertion (value) AS (\nSELECT count(*) FROM a -- all ;\n;\n) SELECT value FROM \
              deploy_kit_assertion AS one LIMIT 2",
             "what is left of a second statement is a syntax error"
         );
-        assert!(statement("SELECT 1;", "value").contains("(\nSELECT 1\n)"));
+        assert!(query("SELECT 1;", "value").contains("(\nSELECT 1\n)"));
     }
 
     #[test]

@@ -260,7 +260,7 @@ impl DatabaseError {
             Self::Url { .. } => vec![
                 "a SQLite database is sqlite:<path>, for example sqlite:/srv/shop/shop.db",
                 "a PostgreSQL database is postgres://<user>:<password>@<host>/<database>, a MariaDB or MySQL one \
-                 mariadb://… or mysql://…",
+                 mariadb://… or mysql://…, a Redis one redis://:<password>@<host>/<number>",
             ],
             Self::Tool { .. } => vec![
                 "install the client of the server's version (on Debian `apt-get install \

@@ -4,7 +4,7 @@
 //! one, swapped, and migrated. What a dump holds and what came back from it are both described by an
 //! [`Inspection`]; [`compare`] is the pure function that says how the two differ.
 //!
-//! Built in: SQLite, PostgreSQL, MariaDB and MySQL.
+//! Built in: SQLite, PostgreSQL, MariaDB and MySQL, Redis.
 #![warn(missing_docs)]
 
 pub mod assertions;
@@ -19,6 +19,7 @@ mod mysql;
 mod open;
 pub mod pieces;
 mod postgres;
+mod redis;
 mod rows;
 mod schema_file;
 mod sqlite;

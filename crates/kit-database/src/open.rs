@@ -2,6 +2,7 @@
 
 use crate::mysql::MysqlDatabase;
 use crate::postgres::PostgresDatabase;
+use crate::redis::RedisDatabase;
 use crate::sqlite::SqliteDatabase;
 use crate::{Database, DatabaseError};
 use kit_contract::config::{self, DumpFormat};
@@ -16,6 +17,9 @@ const SCHEMES: &[(&str, Kind)] = &[
     ("postgresql", Kind::Postgres),
     ("mysql", Kind::Mysql),
     ("mariadb", Kind::Mysql),
+    ("redis", Kind::Redis),
+    // Refused by name: see its address.
+    ("rediss", Kind::Redis),
 ];
 
 #[derive(Clone, Copy)]
@@ -23,6 +27,7 @@ enum Kind {
     Sqlite,
     Postgres,
     Mysql,
+    Redis,
 }
 
 /// Where restores are tried.
@@ -96,6 +101,7 @@ pub async fn open(
         }
         Parsed::Postgres(database) => Ok(Box::new(database)),
         Parsed::Mysql(database) => Ok(Box::new(database)),
+        Parsed::Redis(database) => Ok(Box::new(database)),
     }
 }
 
@@ -113,6 +119,7 @@ pub async fn open_for_restore(
         Parsed::Sqlite(database) => Ok(Box::new(database)),
         Parsed::Postgres(database) => Ok(Box::new(database)),
         Parsed::Mysql(database) => Ok(Box::new(database)),
+        Parsed::Redis(database) => Ok(Box::new(database)),
     }
 }
 
@@ -120,6 +127,7 @@ enum Parsed {
     Sqlite(SqliteDatabase),
     Postgres(PostgresDatabase),
     Mysql(MysqlDatabase),
+    Redis(RedisDatabase),
 }
 
 fn parse(url: &Secret, input: &str, options: OpenOptions, cx: &Context) -> Result<Parsed, DatabaseError> {
@@ -130,8 +138,10 @@ fn parse(url: &Secret, input: &str, options: OpenOptions, cx: &Context) -> Resul
     };
     let scheme = scheme.to_ascii_lowercase();
     let found = SCHEMES.iter().find(|(name, _)| *name == scheme);
-    if let (Some((_, Kind::Sqlite | Kind::Mysql)), format @ (DumpFormat::Custom | DumpFormat::Directory)) =
-        (found, options.format)
+    if let (
+        Some((_, Kind::Sqlite | Kind::Mysql | Kind::Redis)),
+        format @ (DumpFormat::Custom | DumpFormat::Directory),
+    ) = (found, options.format)
     {
         let problem = format!(
             "format = \"{}\" is PostgreSQL's, and the URL from {input} is {scheme}:…, which has one format only: \
@@ -153,6 +163,10 @@ fn parse(url: &Secret, input: &str, options: OpenOptions, cx: &Context) -> Resul
         Some((_, Kind::Mysql)) => {
             cx.redactor.learn_url(text);
             MysqlDatabase::parse(text, options, cx).map(Parsed::Mysql).map_err(refuse)
+        }
+        Some((_, Kind::Redis)) => {
+            cx.redactor.learn_url(text);
+            RedisDatabase::parse(text, options, cx).map(Parsed::Redis).map_err(refuse)
         }
         None => Err(refuse(format!("has an unknown scheme{}; known are {}", nearest(&scheme), known()))),
     }
@@ -195,6 +209,8 @@ mod tests {
             ("sqlit:///hunter2", "has an unknown scheme, perhaps sqlite was meant; known are"),
             ("postgress://u:hunter2@db/x", "perhaps postgres was meant"),
             ("postgres://u:hunter2@db/x?hunter2", "has a parameter that is not known"),
+            ("rediss://:hunter2@db/0", "asks for TLS"),
+            ("redis://:hunter2@db/hunter2", "a database that is no number"),
             ("MySQL://u:hunter2@db", "names no database: mariadb://<user>@<host>/<database>"),
             ("sqlite:", "names no file"),
             ("sqlite://", "names no file"),
@@ -214,7 +230,12 @@ mod tests {
     async fn a_format_that_the_engine_has_not_is_refused() {
         let (cx, _) = Context::for_test(Env::default());
         let options = OpenOptions { format: DumpFormat::Custom, ..Default::default() };
-        for (url, fits) in [("sqlite:a.db", false), ("mariadb://u@h/d", false), ("postgres://u@h/d", true)] {
+        for (url, fits) in [
+            ("sqlite:a.db", false),
+            ("mariadb://u@h/d", false),
+            ("redis://h", false),
+            ("postgres://u@h/d", true),
+        ] {
             let opened = open_for_restore(&Secret::new(url), "$URL", options.clone(), &cx).await;
             match opened {
                 Ok(_) => assert!(fits, "{url}"),

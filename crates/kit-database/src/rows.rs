@@ -10,7 +10,7 @@ use twox_hash::XxHash3_128;
 use twox_hash::xxhash3_128::Hasher;
 
 /// Takes text line by line, as it comes, in pieces of any size.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct RowDigest {
     rows: u64,
     sum: u128,
@@ -41,6 +41,11 @@ impl RowDigest {
     /// How many rows.
     pub(crate) const fn rows(&self) -> u64 {
         self.rows
+    }
+
+    /// The digests of all of them, added up.
+    pub(crate) const fn sum(&self) -> u128 {
+        self.sum
     }
 
     /// The digest of all of them.

@@ -8,7 +8,7 @@
 //! - [`s3::Server`] is a real S3 server, and [`s3::Proxy`] stands before it and does what networks do;
 //! - [`Terminal`] has a process at one end and a person at the other;
 //! - [`http::Server`] answers what the test scripted and fails the test on anything else;
-//! - [`postgres::Server`] and [`mariadb::Server`] are real database servers, on ports of their own;
+//! - [`postgres::Server`], [`mariadb::Server`] and [`redis::Server`] are real database servers, on ports of their own;
 //! - [`ssh::Server`] is a real ssh server, which leads to them.
 //!
 //! The binary `rehearse` is a step whose every way to end can be chosen; `tests/frame` proves the frame
@@ -34,6 +34,7 @@ pub mod mariadb;
 pub mod postgres;
 mod process;
 mod programs;
+pub mod redis;
 mod router;
 pub mod runner;
 pub mod s3;

@@ -142,6 +142,7 @@ fn nowhere(engine: Engine) -> Secret {
     Secret::new(match engine {
         Engine::Postgres => "postgres://drill@live.invalid/drill",
         Engine::Mysql => "mariadb://drill@live.invalid/drill",
+        Engine::Redis => "redis://live.invalid",
         Engine::Sqlite | Engine::Unknown => "sqlite:live.invalid",
     })
 }

@@ -15,6 +15,8 @@ pub enum Engine {
     Postgres,
     /// MariaDB or MySQL.
     Mysql,
+    /// Redis or Valkey.
+    Redis,
     /// Written by a newer version.
     #[serde(other)]
     Unknown,
@@ -76,7 +78,7 @@ pub struct Extension {
     pub version: String,
 }
 
-/// What a server must have for a backup to be restored there. Known for PostgreSQL, MariaDB and MySQL.
+/// What a server must have for a backup to be restored there. Known for all engines but SQLite.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RestoreNeeds {
     /// Major version of the server that was backed up.

@@ -114,7 +114,7 @@ pub enum ScratchKind {
     /// none.
     #[default]
     Cluster,
-    /// In another database on the server of the live one, which has to bear the load.
+    /// In another database on the server of the live one, which has to bear the load; for Redis, in one that is empty.
     Beside,
 }
 
@@ -169,7 +169,7 @@ pub struct Database {
     /// Its name.
     pub name: Name,
     /// Where its connection URL is found. The scheme chooses the engine: `sqlite:`, `postgres:`,
-    /// `mariadb:`, `mysql:`.
+    /// `mariadb:`, `mysql:`, `redis:`.
     pub url: SecretRef,
     /// What leads to its server where that cannot be reached directly: a program and its arguments, whose stdin and stdout
     /// are a connection to the server. `{host}` and `{port}` are those of the URL, as seen from there. No shell is
@@ -182,7 +182,7 @@ pub struct Database {
     /// Where the URL of a server is found on which restores are tried; wins over `scratch`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scratch_url: Option<SecretRef>,
-    /// Folder of the engine's own programs (`pg_dump`, `mariadb-dump`); absent: those that are installed.
+    /// Folder of the engine's own programs (`pg_dump`, `mariadb-dump`, `redis-server`); absent: those that are installed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tools: Option<String>,
     /// PostgreSQL 14 and later: how many connections copy the rows of large tables side by side, all in one

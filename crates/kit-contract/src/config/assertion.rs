@@ -12,7 +12,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct Assertion {
     /// Its name, by which it is told. The data that it looked at is never told.
     pub name: Name,
-    /// One statement that yields one row with one value: `SELECT count(*) FROM orders WHERE total < 0`.
+    /// One statement that yields one row with one value: `SELECT count(*) FROM orders WHERE total < 0`. For Redis, one
+    /// command that only reads: `SCARD users`.
     pub sql: String,
     /// What it must yield.
     pub expect: Expected,

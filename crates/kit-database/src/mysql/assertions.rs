@@ -4,7 +4,7 @@ use super::address::Address;
 use super::clients::Product;
 use super::connect::{self, Doing, Session};
 use crate::DatabaseError;
-use crate::assertions::Ask;
+use crate::assertions::{Ask, query};
 use async_trait::async_trait;
 use kit_core::Context;
 use sqlx::AssertSqlSafe;
@@ -16,7 +16,9 @@ pub(super) struct Asked(pub(super) Address);
 
 #[async_trait]
 impl Ask for Asked {
-    const VALUE: &'static str = "CAST(value AS char)";
+    fn statement(asked: &str) -> String {
+        query(asked, "CAST(value AS char)")
+    }
 
     async fn ask(
         &self,

@@ -84,11 +84,11 @@ impl Recipe for OwnServer {
     const PREFIX: &'static str = "my-";
     const USERS: &'static [&'static str] = &["mysql", "nobody"];
 
-    fn template(&self) -> String {
+    fn template(&self) -> Option<String> {
         // Two builds of one version may differ, and a version may say more than a file name can hold.
         let programs =
             kit_contract::Sha256::of(format!("{} {}", self.server.display(), self.version).as_bytes());
-        format!("mariadb-{}-{RECIPE}", programs.short())
+        Some(format!("mariadb-{}-{RECIPE}", programs.short()))
     }
 
     async fn make(&self, cx: &Context, user: &User, data: &Path, folder: &Path) -> Result<(), ExecError> {

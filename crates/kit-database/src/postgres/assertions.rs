@@ -3,7 +3,7 @@
 use super::address::Address;
 use super::connect::{self, Doing, Session};
 use crate::DatabaseError;
-use crate::assertions::Ask;
+use crate::assertions::{Ask, query};
 use async_trait::async_trait;
 use kit_core::Context;
 use sqlx::AssertSqlSafe;
@@ -15,7 +15,9 @@ pub(super) struct Asked(pub(super) Address);
 #[async_trait]
 impl Ask for Asked {
     // Of several columns, a name alone would quietly be the first.
-    const VALUE: &'static str = "CAST((SELECT one.*) AS text)";
+    fn statement(asked: &str) -> String {
+        query(asked, "CAST((SELECT one.*) AS text)")
+    }
 
     async fn ask(
         &self,

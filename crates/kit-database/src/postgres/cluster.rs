@@ -74,10 +74,10 @@ impl Recipe for Cluster<'_> {
     const PREFIX: &'static str = "pg-";
     const USERS: &'static [&'static str] = &["postgres", "nobody"];
 
-    fn template(&self) -> String {
+    fn template(&self) -> Option<String> {
         // Two builds of one version may differ.
         let depends = [vec![self.0.program("postgres")], locale(self.1)].concat().join("\n");
-        format!("postgres-{}-{}-{RECIPE}", self.0.version, Sha256::of(depends.as_bytes()).short())
+        Some(format!("postgres-{}-{}-{RECIPE}", self.0.version, Sha256::of(depends.as_bytes()).short()))
     }
 
     async fn make(&self, cx: &Context, user: &User, data: &Path, folder: &Path) -> Result<(), ExecError> {

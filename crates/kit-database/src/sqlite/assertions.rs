@@ -3,7 +3,7 @@
 use super::connect::{self, Access, Doing};
 use super::inspect::NO_WAIT;
 use crate::DatabaseError;
-use crate::assertions::Ask;
+use crate::assertions::{Ask, query};
 use async_trait::async_trait;
 use kit_core::{Cancel, Cause, Context};
 use sqlx::AssertSqlSafe;
@@ -15,7 +15,9 @@ pub(super) struct Asked(pub(super) PathBuf);
 
 #[async_trait]
 impl Ask for Asked {
-    const VALUE: &'static str = "CAST(value AS text)";
+    fn statement(asked: &str) -> String {
+        query(asked, "CAST(value AS text)")
+    }
 
     async fn ask(
         &self,

@@ -51,9 +51,10 @@ impl User {
         command.arg(program)
     }
 
-    fn give(&self, folder: &Path) -> Result<(), DatabaseError> {
+    /// Gives him a file or a folder.
+    pub(crate) fn give(&self, path: &Path) -> Result<(), DatabaseError> {
         if let Some((user, group)) = self.other {
-            std::os::unix::fs::chown(folder, Some(user), Some(group)).map_err(failed("give away", folder))?;
+            std::os::unix::fs::chown(path, Some(user), Some(group)).map_err(failed("give away", path))?;
         }
         Ok(())
     }

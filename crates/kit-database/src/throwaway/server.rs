@@ -23,8 +23,8 @@ pub(crate) trait Recipe: Sync {
     /// As whom it may run, if we are root.
     const USERS: &'static [&'static str];
 
-    /// Names the data folder by all that it depends on.
-    fn template(&self) -> String;
+    /// Names the data folder by all that it depends on. `None`: it is made anew each time and never kept.
+    fn template(&self) -> Option<String>;
 
     /// Makes the data folder, which does not exist yet, in `folder`.
     async fn make(&self, cx: &Context, user: &User, data: &Path, folder: &Path) -> Result<(), ExecError>;
@@ -72,7 +72,7 @@ impl Server {
         let owner = std::fs::metadata(folder.path()).map_err(super::failed("look at", folder.path()))?.uid();
         let user = unprivileged(folder.path(), scratch, R::USERS)?;
         let data = folder.path().join("data");
-        let template = Template::of(&cx.env, &recipe.template(), owner, user);
+        let template = recipe.template().and_then(|name| Template::of(&cx.env, &name, owner, user));
         match (source, &template) {
             (Source::Kept, None) => return Ok(None),
             (Source::Kept, Some(template)) => {

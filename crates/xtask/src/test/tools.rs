@@ -29,6 +29,7 @@ const DEBIAN: &[Row] = &[
     Row { package: "postgresql", probe: &["sh", "-c", "ls /usr/lib/postgresql/*/bin/initdb"] },
     // What databases are reached through in tests, and elsewhere by kubectl or docker compose.
     Row { package: "openssh-server", probe: &["sh", "-c", "test -x /usr/sbin/sshd && ssh -V"] },
+    Row { package: "redis-server", probe: &["sh", "-c", "redis-server --version && redis-cli --version"] },
     // Server and client, which its package brings along.
     Row { package: "mariadb-server", probe: &["sh", "-c", "mariadbd --version && mariadb-dump --version"] },
 ];
