@@ -4,7 +4,7 @@ use crate::Job;
 use crate::beside::discard;
 use crate::report::store_flag;
 use kit_contract::Reason;
-use kit_contract::body::Restore;
+use kit_contract::body::{Engine, Restore};
 use kit_core::StepError;
 use kit_database::{Beside, DatabaseError};
 use kit_step::StepContext;
@@ -23,13 +23,7 @@ pub(crate) async fn swap_all(
     for (index, (job, beside)) in jobs.iter().zip(ready).enumerate() {
         cx.in_danger(
             format!("{} was being exchanged for what was restored", job.database.display()),
-            format!(
-                "look at {0} and at {1}: if the former is missing, rename {1} to it; the one that was live is kept \
-                 beside it as ….before-{2}",
-                job.database.display(),
-                beside.name,
-                beside.id
-            ),
+            what_to_look_at(job, beside),
         );
         let swapped = match job.database.swap(cx.context(), beside).await {
             Ok(swapped) => swapped,
@@ -55,6 +49,21 @@ pub(crate) async fn swap_all(
         warnings.extend(swapped.warnings);
     }
     Ok(warnings)
+}
+
+/// What a human must do if nobody draws a conclusion.
+fn what_to_look_at(job: &Job, beside: &Beside) -> String {
+    let (live, Beside { name, id }) = (job.database.display(), beside);
+    match job.database.engine() {
+        Engine::Redis => format!(
+            "look at {name} of the server of {live}: if it has the key deploy-kit:restore, nothing was exchanged, and it \
+             can be emptied; else {live} is the restored one, and {name} the one before"
+        ),
+        _ => format!(
+            "look at {live} and at {name}: if the former is missing, rename {name} to it; the one that was live is kept \
+             beside it as ….before-{id}"
+        ),
+    }
 }
 
 /// One of them could not be swapped; those before it were.

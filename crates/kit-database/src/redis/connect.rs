@@ -4,7 +4,7 @@ use super::address::{Address, Target};
 use super::info::Info;
 use super::resp::{self, Reply};
 use crate::{DatabaseError, EngineError};
-use kit_core::{Context, sanitise};
+use kit_core::{Context, Secret, sanitise};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
 
@@ -148,13 +148,15 @@ async fn connect(address: &Address) -> Result<Connection, Failed> {
     };
     let mut connection = Connection(BufReader::with_capacity(64 * 1024, stream));
     match (&address.user, &address.password) {
-        (Some(user), Some(password)) => {
-            connection.ask(&["AUTH", user, password.expose()]).await?;
+        (Some(user), password) => {
+            // A user who needs none may give any; nobody becomes `default` for want of one.
+            let password = password.as_ref().map(Secret::expose).unwrap_or_default();
+            connection.ask(&["AUTH", user, password]).await?;
         }
         (None, Some(password)) => {
             connection.ask(&["AUTH", password.expose()]).await?;
         }
-        (_, None) => {}
+        (None, None) => {}
     }
     // A user may not be allowed to; the name is for people only.
     match connection.ask(&["CLIENT", "SETNAME", NAME]).await {

@@ -9,9 +9,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::AbortOnDropHandle;
 
-/// Some megabytes that do not compress.
-const LARGE: &str = "EVAL \"math.randomseed(1) for i = 1, 8000 do local t = {} for j = 1, 250 do t[j] = \
-    string.format('%x', math.random(0, 2147483646)) end redis.call('SET', 'key:' .. i, table.concat(t)) end\" 0";
+/// Sixteen megabytes, which are not compressed.
+const LARGE: &str = "CONFIG SET rdbcompression no\nDEBUG POPULATE 400 key 40000";
 
 /// Breaks the first connection on which an exchange is sent, before it comes to the server or after it was done.
 pub(super) struct Proxy {
@@ -143,7 +142,15 @@ async fn a_wrong_password_and_missing_rights_are_told() {
         let error = place.try_dump(&reader).await.map(drop).unwrap_err();
         assert_eq!(error.reason(), Reason::DumpFailed);
     }
-    place.server.run(0, "ACL SETUSER reader +psync");
+    place.server.run(
+        0,
+        "ACL SETUSER reader +psync\nACL SETUSER open on nopass ~* +@all\nCONFIG SET requirepass \"\"",
+    );
+    for (url, fits) in [("redis://reader@", false), ("redis://open@", true), ("redis://", true)] {
+        let url = format!("{url}127.0.0.1:{}/0", place.server.port());
+        let asked = place.database_at(&url, OpenOptions::default()).can_be_dumped(&place.cx).await;
+        assert_eq!(asked.is_ok(), fits, "{url}: nobody is taken for another");
+    }
     reader.can_be_dumped(&place.cx).await.unwrap();
     place.try_dump(&reader).await.unwrap();
 }
