@@ -179,7 +179,8 @@ impl Seen {
         if done == 0 || done >= all || self.took < TOO_EARLY {
             return None;
         }
-        Duration::try_from_secs_f64(self.took.as_secs_f64() * (all - done) as f64 / done as f64).ok()
+        let left = Duration::try_from_secs_f64(self.took.as_secs_f64() * (all - done) as f64 / done as f64);
+        left.ok().filter(|left| *left >= Duration::from_secs(1))
     }
 }
 
@@ -212,6 +213,7 @@ mod tests {
                 "10.0 MiB, 100 of 144100 rows, 1.0 MiB/s, about 4 h 0 min left",
             ),
             (Seen { took: s(1), ..of_all }, "10.0 MiB of 40.0 MiB, 10.0 MiB/s"),
+            (Seen { total_bytes: Some(10 * MIB + MIB / 2), ..copying }, "10.0 MiB of 10.5 MiB, 1.0 MiB/s"),
             // Rows that came since they were counted leave nothing.
             (Seen { total_rows: Some(90), ..rows }, "10.0 MiB, 100 of 90 rows, 1.0 MiB/s"),
             (Seen { still: s(7), ..of_all }, "10.0 MiB of 40.0 MiB, nothing new for 7 s"),
