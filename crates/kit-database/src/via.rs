@@ -6,9 +6,8 @@
 //! speaks to the server goes this way without knowing, and what is secret goes through it as through any network:
 //! never as an argument, and not into the environment of the other side.
 
-use kit_core::{Cancel, Context};
+use kit_core::{Cancel, Context, ScratchFolder};
 use kit_exec::{Command, Stdin};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +40,7 @@ struct Open {
     program: String,
     // Before the folder, so that nobody comes in any more when that goes.
     _accepting: AbortOnDropHandle<()>,
-    _folder: Option<tempfile::TempDir>,
+    _folder: Option<ScratchFolder>,
 }
 
 /// Which door the clients need.
@@ -72,9 +71,8 @@ impl Way {
         let cx = Context { cancel: Cancel::default(), ..cx.clone() };
         let (door, folder, accepting) = match wants {
             Wants::Socket(name) => {
-                let ours = std::fs::Permissions::from_mode(0o700);
-                let folder =
-                    tempfile::Builder::new().prefix("dk-").permissions(ours).tempdir().map_err(failed)?;
+                let within = std::env::temp_dir();
+                let (folder, _) = ScratchFolder::new(&within, "dk-").map_err(|error| failed(error.source))?;
                 let path = folder.path().join(name);
                 let listener = UnixListener::bind(&path).map_err(failed)?;
                 (Door::Socket(path), Some(folder), tokio::spawn(accept(Listener::Unix(listener), words, cx)))
@@ -167,6 +165,7 @@ async fn lead(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
     use tokio::net::{TcpStream, UnixStream};
 
     fn way(via: &[&str], wants: Wants) -> Way {

@@ -6,10 +6,10 @@ mod template;
 pub(crate) use server::{Recipe, Server, not_made};
 
 use crate::DatabaseError;
-use kit_core::Context;
 use kit_core::fs::FsError;
+use kit_core::{Context, ScratchFolder};
 use kit_exec::Command;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// The longest path of a Unix socket has 107 bytes; its name takes the rest.
@@ -87,22 +87,46 @@ fn entry(passwd: &str, name: &str) -> Option<(u32, u32)> {
     Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
 }
 
-/// A folder whose path is short enough for a socket.
-fn socket_folder(folders: &mut Vec<tempfile::TempDir>, user: &User) -> Result<PathBuf, DatabaseError> {
-    let first = folders.first().map(|folder| folder.path().to_owned()).unwrap_or_default();
-    if first.as_os_str().len() <= SOCKET_FOLDER_BYTES {
-        return Ok(first);
+/// Where the socket is: in the server's folder, or in a short one, which the next run removes if this one is killed.
+fn socket_folder(folder: &Path, user: &User) -> Result<(PathBuf, Option<ScratchFolder>), DatabaseError> {
+    if folder.as_os_str().len() <= SOCKET_FOLDER_BYTES {
+        return Ok((folder.to_owned(), None));
     }
-    let short = folder_in(Path::new("/tmp"), "dk-")?;
-    user.give(short.path())?;
-    let path = short.path().to_owned();
-    folders.push(short);
-    Ok(path)
+    let (short, _) = ScratchFolder::new(Path::new("/tmp"), "dk-")?;
+    // The outer one stays ours, so that it is known for ours. The server has to get through it, and see nothing.
+    let through = std::fs::Permissions::from_mode(0o711);
+    std::fs::set_permissions(short.path(), through).map_err(failed("open a way through", short.path()))?;
+    let inner = short.path().join("s");
+    std::fs::DirBuilder::new().mode(0o700).create(&inner).map_err(failed("make", &inner))?;
+    user.give(&inner)?;
+    Ok((inner, Some(short)))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::entry;
+    use super::{User, entry, socket_folder};
+    use std::path::Path;
+
+    #[test]
+    fn a_socket_whose_path_would_be_too_long_has_a_folder_that_is_found_again() {
+        let user = User { other: None };
+        let long = Path::new("/tmp").join("x".repeat(100));
+        let (folder, short) = socket_folder(&long, &user).unwrap();
+        let outer = short.as_ref().unwrap().path().to_owned();
+        assert!(folder.is_dir() && folder.as_os_str().len() < 30, "{}", folder.display());
+        assert!(outer.join(".lock").is_file(), "whoever finds it sees whether we live");
+        drop(short);
+        assert!(!outer.exists());
+        // As a killed run leaves it.
+        let dead = tempfile::Builder::new().prefix("dk-").tempdir_in("/tmp").unwrap();
+        kit_core::fs::create_new(&dead.path().join(".lock"), b"").unwrap();
+        kit_core::fs::create_folder(&dead.path().join("s")).unwrap();
+        drop(socket_folder(&long, &user).unwrap());
+        assert!(!dead.path().exists());
+        let short = Path::new("/tmp/short");
+        let (folder, none) = socket_folder(short, &user).unwrap();
+        assert!(folder == short && none.is_none());
+    }
 
     #[test]
     fn users_of_the_system() {

@@ -5,7 +5,7 @@ use super::template::Template;
 use super::{User, folder_in, socket_folder, unprivileged};
 use crate::{DatabaseError, EngineError};
 use async_trait::async_trait;
-use kit_core::Context;
+use kit_core::{Context, ScratchFolder};
 use kit_exec::{Command, ExecError, Running};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -42,7 +42,8 @@ pub(crate) struct Server {
     /// `None` once stopped. Before the folders, so that a drop ends it first.
     running: Option<Running>,
     socket_folder: PathBuf,
-    _folders: Vec<tempfile::TempDir>,
+    _folder: tempfile::TempDir,
+    _short: Option<ScratchFolder>,
 }
 
 impl Server {
@@ -87,10 +88,9 @@ impl Server {
                 }
             }
         }
-        let mut folders = vec![folder];
-        let socket_folder = socket_folder(&mut folders, &user)?;
+        let (socket_folder, short) = socket_folder(folder.path(), &user)?;
         let running = recipe.command(cx, &user, &data, &socket_folder).spawn_reading(cx).map_err(not_made)?;
-        let mut server = Self { running: Some(running), socket_folder, _folders: folders };
+        let mut server = Self { running: Some(running), socket_folder, _folder: folder, _short: short };
         match (server.wait(cx, recipe).await, template, source) {
             (Ok(()), ..) => Ok(Some(server)),
             (Err(DatabaseError::Unavailable { .. }), Some(template), Source::Kept) => {

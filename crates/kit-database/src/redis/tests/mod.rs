@@ -289,6 +289,12 @@ async fn what_redis_has_not_is_refused_and_everything_goes_through_a_way() {
     let (dump, report) = place.try_dump(&through).await.unwrap();
     let restored = place.restored_by(&through, &dump, needs(&report)).await.unwrap();
     assert_eq!(compare(&report.inspection, &restored), []);
+    // In a folder whose path is too long for a socket.
+    let folder = tempfile::Builder::new().prefix(&"x".repeat(90)).tempdir().unwrap();
+    let deep = Place { folder, ..place };
+    let restored = deep.restored_by(&deep.database(0), &dump, needs(&report)).await.unwrap();
+    assert_eq!(compare(&report.inspection, &restored), []);
+    let place = deep;
     let gone = place.database_at("redis://:hunter2@127.0.0.1:1/0", OpenOptions::default());
     let error = gone.ping(&place.cx, std::time::Duration::from_secs(10)).await.unwrap_err();
     assert_eq!(error.reason(), Reason::DatabaseUnreachable);
