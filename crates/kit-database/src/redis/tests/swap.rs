@@ -62,6 +62,29 @@ async fn what_a_dead_run_left_is_replaced_and_what_is_not_ours_is_not_touched() 
     assert_eq!(place.server.run(15, "DBSIZE"), "1");
 }
 
+/// Those of docs/databases.md.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_rights_that_are_asked_for_are_enough() {
+    let place = Place::with("SET a 1");
+    let backup = "ACL SETUSER one on >r ~* -@all +info +psync +replconf";
+    place.server.run(0, backup);
+    let one = place.database_at(&place.server.url_as("one", "r", 0), crate::OpenOptions::default());
+    let (dump, report) = place.try_dump(&one).await.unwrap();
+    let restore = async || one.restore_beside(&place.cx, &mut &dump[..], Some(needs(&report)), "r1").await;
+    let error = restore().await.unwrap_err();
+    assert!(StepError::from(error).chain().contains("NOPERM"));
+    place.server.run(
+        0,
+        "ACL SETUSER one +select +dbsize +get +set +del +restore +flushdb +watch +multi +exec +swapdb",
+    );
+    let restored = restore().await.unwrap();
+    one.discard(&place.cx, &restored).await.unwrap();
+    let restored = restore().await.unwrap();
+    let found = one.inspect_beside(&place.cx, &restored, Depth::Content).await.unwrap();
+    assert_eq!(compare(&report.inspection, &found), []);
+    assert!(one.swap(&place.cx, &restored).await.unwrap().kept.is_some());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_room_for_a_second_one_nothing_is_begun() {
     let place = Place::on(Server::with(&["--databases", "2"]));
