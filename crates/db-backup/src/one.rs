@@ -8,8 +8,8 @@ use crate::proof::broken_promises;
 use crate::prove::{Attempt, Disproved, Proved};
 use crate::read_back::{NotRestored, read_back, same_bytes};
 use crate::upload::upload;
+use kit_contract::Reason;
 use kit_contract::body::{AssertionResult, BackupDetails, DatabaseBackup, Proof};
-use kit_contract::{Name, Reason};
 use kit_core::{Context, StepError};
 use kit_database::assertions::{self, Unmet};
 use kit_database::gunzip::Read;
@@ -69,6 +69,7 @@ async fn make(
         stored: &stored,
         reader: Reader::of(lock.as_ref()),
         scratch,
+        rows: &target.options.rows,
     };
     let proved = match attempt.prove(cx, rules).await {
         Ok(proved) => proved,
@@ -156,8 +157,7 @@ async fn adopt(
     }
     keys.accept(&target.name, promised.details.encryption.as_ref(), &metadata)?;
     let reader = keys.reader_of(promised.details.encryption.as_ref());
-    let tried =
-        prove_again(cx, place, slot, (&target.name, database), &promised, (rules, reader, scratch)).await;
+    let tried = prove_again(cx, place, slot, (target, database), &promised, (rules, reader, scratch)).await;
     let (found, asked) = match tried {
         Ok(tried) => tried,
         Err(NotRestored::Worthless(text)) => (vec![text], None),
@@ -194,7 +194,7 @@ async fn prove_again(
     cx: &Context,
     place: &Place,
     slot: &Slot,
-    (name, database): (&Name, &dyn Database),
+    (target, database): (&Target, &dyn Database),
     promised: &DatabaseBackup,
     (rules, reader, scratch): (&Rules, Reader<'_>, &Path),
 ) -> Result<(Vec<String>, Option<Vec<AssertionResult>>), NotRestored> {
@@ -203,12 +203,14 @@ async fn prove_again(
     if again && !matches!(reader, Reader::Nobody) {
         let needs = promised.details.needs.as_ref();
         // The rows are those of the digest, which was compared with the content when the backup was made.
-        let what = (name, database, promised.uncompressed_bytes);
+        let rows = target.options.rows.clone();
+        rows.counted(promised.tables.iter().map(|table| table.rows).sum());
+        let what = (&target.name, database, (promised.uncompressed_bytes, rows));
         let restored = read_back(cx, place, slot, what, (reader, needs, scratch, Depth::Rows)).await?;
         return Ok((broken_promises(promised, &restored), Some(restored.assertions)));
     }
     let stored = kit_backup::promised(promised);
-    same_bytes(cx, place, slot, name, (&stored, reader)).await.map(|()| (Vec::new(), None))
+    same_bytes(cx, place, slot, &target.name, (&stored, reader)).await.map(|()| (Vec::new(), None))
 }
 
 fn refuted(target: &Target, text: &str) -> StepError {

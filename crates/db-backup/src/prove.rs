@@ -7,7 +7,7 @@ use crate::proof::differences;
 use crate::read_back::{NotRestored, read_back, same_bytes};
 use kit_contract::Name;
 use kit_contract::body::{AssertionResult, Proof};
-use kit_core::{Context, StepError};
+use kit_core::{Context, Rows, StepError};
 use kit_database::assertions::{Unmet, unmet};
 use kit_database::gunzip::Read;
 use kit_database::{Database, DatabaseError, Depth, DumpReport};
@@ -23,6 +23,8 @@ pub(crate) struct Attempt<'a> {
     pub(crate) stored: &'a Read,
     pub(crate) reader: Reader<'a>,
     pub(crate) scratch: &'a Path,
+    /// Where its database tells how many rows have passed.
+    pub(crate) rows: &'a Rows,
 }
 
 /// How far it came.
@@ -103,7 +105,7 @@ impl Attempt<'_> {
             cx,
             self.place,
             self.slot,
-            (self.name, self.database, self.stored.uncompressed_bytes),
+            (self.name, self.database, (self.stored.uncompressed_bytes, self.rows.clone())),
             (self.reader, needs, self.scratch, Depth::Content),
         );
         let restored = match rules.full_limit() {

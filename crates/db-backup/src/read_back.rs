@@ -5,8 +5,7 @@ use crate::place::{Place, Slot};
 use kit_backup::unpack;
 use kit_contract::body::{AssertionResult, RestoreNeeds};
 use kit_contract::{Name, Reason, Sha256};
-use kit_core::Progress;
-use kit_core::{Context, StepError};
+use kit_core::{Context, Progress, Rows, StepError};
 use kit_database::gunzip::{ByteReader, Fault, Gunzip, Read};
 use kit_database::{Database, DatabaseError, Depth, Inspection};
 use sha2::Digest as _;
@@ -36,10 +35,11 @@ pub(crate) async fn read_back(
     cx: &Context,
     place: &Place,
     slot: &Slot,
-    (name, database, uncompressed_bytes): (&Name, &dyn Database, u64),
+    (name, database, (uncompressed_bytes, rows)): (&Name, &dyn Database, (u64, Rows)),
     (reader, needs, scratch, depth): (Reader<'_>, Option<&RestoreNeeds>, &Path, Depth),
 ) -> Result<Restored, NotRestored> {
-    let progress = Progress::new(cx, format!("{name}: trying the restore"), Some(uncompressed_bytes));
+    let what = format!("{name}: trying the restore");
+    let progress = Progress::with_rows(cx, what, Some(uncompressed_bytes), Some(rows));
     let mut gunzip = opened(place, slot, reader, progress).await?;
     let restored = database.restore_scratch(cx, &mut gunzip, needs, scratch).await;
     let restored = restored.map_err(|error| why_not(gunzip.fault(), error))?;

@@ -4,7 +4,6 @@ use crate::Job;
 use crate::catalogue::object_key;
 use crate::fault;
 use crate::judge::{not_comparable, not_holding, other_bytes, other_content};
-use crate::report::rows_text as rows;
 use kit_backup::unpack;
 use kit_contract::Reason;
 use kit_contract::body::{AssertionResult, DatabaseRestore};
@@ -101,7 +100,8 @@ pub(crate) async fn fetch(
         return Err(StepError::new(Reason::BackupNotFound, format!("{key} is gone from the store")));
     };
     let total = Some(job.backup.uncompressed_bytes);
-    let progress = Progress::new(cx, format!("{}: {doing} {}", job.name, rows(&job.backup)), total);
+    let what = format!("{}: {doing}", job.name);
+    let progress = Progress::with_rows(cx, what, total, Some(job.rows.clone()));
     unpack(source, job.key.as_ref(), progress)
         .await
         .map_err(|fault| untouched(fault::of_fault(&job.backup, &fault)))

@@ -29,7 +29,7 @@ use kit_contract::body::{DatabaseBackup, DatabaseRestore, Restore};
 use kit_contract::chain::ChainEvent;
 use kit_contract::config::Span;
 use kit_contract::{Artifact, Name, Reason};
-use kit_core::StepError;
+use kit_core::{Rows, StepError};
 use kit_database::{Beside, Database, Depth};
 use kit_step::{
     CommandSpec, Example, IdentityRule, Outcome, OutputSpec, Program, SecretSpec, Step, StepContext,
@@ -62,6 +62,8 @@ struct Job {
     backup: DatabaseBackup,
     /// Opens the backup; absent if it is not encrypted.
     key: Option<Identity>,
+    /// Where the database tells how many rows have passed.
+    rows: Rows,
 }
 
 impl Job {
@@ -236,6 +238,8 @@ async fn jobs(
         let Some(backup) = chosen.backups.iter().find(|backup| backup.database == target.name) else {
             return Err(StepError::new(Reason::InternalError, "a backup was chosen that lacks a database"));
         };
+        let rows = target.options.rows.clone();
+        rows.counted(backup.tables.iter().map(|table| table.rows).sum());
         let database =
             kit_database::open_for_restore(&target.url, &target.input, target.options, cx.context()).await?;
         if database.engine() != backup.engine {
@@ -245,7 +249,7 @@ async fn jobs(
             ));
         }
         catalogue::check_object(store, backup).await?;
-        jobs.push(Job { name: target.name, database, backup: backup.clone(), key: None });
+        jobs.push(Job { name: target.name, database, backup: backup.clone(), key: None, rows });
     }
     Ok(jobs)
 }

@@ -2,7 +2,7 @@
 
 use crate::consent::{flags, list};
 use kit_backup::IDENTITY_INPUT;
-use kit_contract::body::{DatabaseBackup, DatabaseRestore, Restore};
+use kit_contract::body::{DatabaseRestore, Restore};
 use kit_contract::{Name, Reason};
 use kit_core::count_text as count;
 use kit_database::assertions::in_a_summary;
@@ -101,11 +101,6 @@ fn with_limits(message: String, body: Restore) -> Outcome<Restore> {
         })
         .collect();
     limits.into_iter().fold(Outcome::new(Reason::Restored, message, body), Outcome::hint)
-}
-
-/// How many rows a backup holds.
-pub(crate) fn rows_text(backup: &DatabaseBackup) -> String {
-    count(backup.tables.iter().map(|table| table.rows).sum(), "row")
 }
 
 fn rows(entry: &DatabaseRestore) -> u64 {

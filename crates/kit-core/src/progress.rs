@@ -34,6 +34,11 @@ impl Rows {
         self.0.passed.store(rows, Relaxed);
     }
 
+    /// How many have passed.
+    pub fn so_far(&self) -> u64 {
+        self.0.passed.load(Relaxed)
+    }
+
     /// There are so many in all.
     pub fn counted(&self, rows: u64) {
         self.0.total.store(rows, Relaxed);
@@ -64,6 +69,9 @@ impl Progress {
     /// The same of something in which somebody counts rows.
     pub fn with_rows(cx: &Context, what: String, total_bytes: Option<u64>, rows: Option<Rows>) -> Self {
         let shared = Arc::new(Shared::default());
+        if let Some(rows) = &rows {
+            rows.passed(0);
+        }
         let teller = Teller { cx: cx.clone(), what, total_bytes, rows, shared: Arc::clone(&shared) };
         Self { cx: cx.clone(), shared, telling: tokio::spawn(teller.tell()) }
     }

@@ -3,7 +3,6 @@
 use crate::catalogue::{check_object, object_key};
 use crate::fault::{mismatch, of_fault, why_not};
 use crate::judge::{not_comparable, not_holding, other_bytes, other_content};
-use crate::report::rows_text as rows;
 use kit_backup::{Identity, key_for, unpack};
 use kit_contract::body::{AssertionResult, DatabaseBackup, DatabaseDrill, Engine, TableRows};
 use kit_contract::{Reason, config};
@@ -89,6 +88,8 @@ async fn restore(
 ) -> Result<Restored, StepError> {
     let opener = key_for(backup, identity)?;
     let (url, options) = super::place(config, jobs, cx)?;
+    let rows = options.rows.clone();
+    rows.counted(backup.tables.iter().map(|table| table.rows).sum());
     let url = url.unwrap_or_else(|| nowhere(backup.engine));
     let input = format!("the drill of {}", backup.database);
     let database = kit_database::open_for_restore(&url, &input, options, cx.context()).await?;
@@ -103,8 +104,8 @@ async fn restore(
     let Some(source) = store.read_stream(&key).await? else {
         return Err(StepError::new(Reason::BackupNotFound, format!("{key} is gone from the store")));
     };
-    let what = format!("{}: restoring {}", backup.database, rows(backup));
-    let progress = Progress::new(cx, what, Some(backup.uncompressed_bytes));
+    let what = format!("{}: restoring", backup.database);
+    let progress = Progress::with_rows(cx, what, Some(backup.uncompressed_bytes), Some(rows));
     let mut gunzip = unpack(source, opener, progress).await.map_err(|fault| of_fault(backup, &fault))?;
     let restored = database.restore_scratch(cx, &mut gunzip, backup.details.needs.as_ref(), scratch).await;
     let restored = restored.map_err(|error| why_not(backup, gunzip.fault(), error))?;

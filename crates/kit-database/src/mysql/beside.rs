@@ -47,7 +47,9 @@ pub(super) async fn restore(
     let clients = clients::find(cx, database.options.tools.as_deref(), server.product).await?;
     let restoring = Doing { action: "restore into", database: &name, ..doing };
     let address = database.address.with_database(&name);
-    let restored = restore::run(cx, &address, &clients, reader, Events::Asleep, restoring).await;
+    let restored =
+        restore::run(cx, &address, &clients, (reader, &database.options.rows), Events::Asleep, restoring)
+            .await;
     if let Err(error) = restored {
         // The first error is the one to report; what stays is replaced by the next run.
         if let Err(left) = discard(database, cx, &beside).await {

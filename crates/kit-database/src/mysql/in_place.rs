@@ -26,7 +26,10 @@ pub(super) async fn restore(
     let emptied = scratch::make_empty(&mut connection, cx, doing, needs, live).await;
     connect::close(connection).await;
     let filled = match emptied {
-        Ok(()) => restore::run(cx, &database.address, &clients, reader, Events::AsTheyAre, doing).await,
+        Ok(()) => {
+            let from = (reader, &database.options.rows);
+            restore::run(cx, &database.address, &clients, from, Events::AsTheyAre, doing).await
+        }
         Err(error) => Err(error),
     };
     filled.map_err(|error| half_done(&display, &error))

@@ -9,7 +9,7 @@ use super::scan::Scanner;
 use crate::pieces::{Piece, Pieces};
 use crate::schema_file::Nowhere;
 use crate::{DatabaseError, EngineError};
-use kit_core::Context;
+use kit_core::{Context, Rows};
 use kit_exec::{Command, ExecError, Status, Stdin, Stdout};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::sync::mpsc::Sender;
@@ -36,13 +36,13 @@ pub(super) async fn run(
     cx: &Context,
     address: &Address,
     clients: &Clients,
-    reader: &mut (dyn AsyncRead + Send + Unpin),
+    (reader, rows): (&mut (dyn AsyncRead + Send + Unpin), &Rows),
     events: Events,
     doing: Doing<'_>,
 ) -> Result<(), DatabaseError> {
     let (sender, pieces) = Pieces::channel(AHEAD);
     let client = client(address, clients).stdin(Stdin::Stream(Box::new(pieces)));
-    let (poured, ran) = tokio::join!(pour(reader, events, sender), client.run(cx));
+    let (poured, ran) = tokio::join!(pour((reader, rows), events, sender), client.run(cx));
     let database = doing.database.to_owned();
     match (poured, ran) {
         (_, Err(error @ ExecError::Cancelled { .. })) => Err(error.into()),
@@ -78,11 +78,11 @@ enum Poured {
 }
 
 async fn pour(
-    reader: &mut (dyn AsyncRead + Send + Unpin),
+    (reader, rows): (&mut (dyn AsyncRead + Send + Unpin), &Rows),
     events: Events,
     to: Sender<Piece>,
 ) -> Result<(), Poured> {
-    let mut scanner = Scanner::new(Nowhere);
+    let mut scanner = Scanner::new(Nowhere).telling(rows.clone());
     let mut quieten = Quieten::new(events);
     loop {
         let mut piece = vec![0_u8; PIECE_BYTES];

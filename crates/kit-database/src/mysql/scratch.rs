@@ -204,7 +204,8 @@ async fn fill(
     let clients = clients::find(cx, database.options.tools.as_deref(), server.product).await?;
     let doing = Doing { action: "restore into", database: "the scratch database", unfinished: UNFINISHED };
     let address = place.server.address(&place.name);
-    restore::run(cx, &address, &clients, reader, place.server.events(), doing).await
+    let from = (reader, &database.options.rows);
+    restore::run(cx, &address, &clients, from, place.server.events(), doing).await
 }
 
 /// Makes an empty database that can take the dump, or says what is missing.

@@ -63,7 +63,8 @@ pub(super) async fn restore(
     let restoring = Doing { action: "restore into", database: &name, ..doing };
     let address = database.address.with_database(&name);
     let jobs = database.options.restore_jobs;
-    let into = restore::Into { address: &address, clients: &clients, jobs, scratch: None };
+    let rows = &database.options.rows;
+    let into = restore::Into { address: &address, clients: &clients, jobs, scratch: None, rows };
     let restored = restore::run(cx, into, reader, restoring).await;
     let restored = match restored {
         Ok(()) => doing.run(cx, take_over(&mut connection, &database.address.database, &name)).await,

@@ -66,7 +66,8 @@ pub(super) async fn restore(
                 }
             }))
     };
-    let restored = restore::feed(cx, psql, (&mut script, TELL_NUMBER.as_bytes()), doing).await;
+    let restored =
+        restore::feed(cx, psql, (&mut script, TELL_NUMBER.as_bytes(), &database.options.rows), doing).await;
     match (restored, number.get()) {
         (Ok(()), _) => Ok(()),
         (Err(error), None) => Err(as_it_was(error, &display)),

@@ -10,7 +10,7 @@ use super::{from_archive, restore_parallel};
 use crate::pieces::{Piece, Pieces};
 use crate::schema_file::Nowhere;
 use crate::{DatabaseError, EngineError};
-use kit_core::Context;
+use kit_core::{Context, Rows};
 use kit_exec::{Command, ExecError, Status, Stdin, Stdout};
 use std::num::NonZeroU8;
 use std::path::Path;
@@ -33,6 +33,8 @@ pub(super) struct Into<'a> {
     pub(super) jobs: Option<NonZeroU8>,
     /// A folder for temporary files; without this, the system's.
     pub(super) scratch: Option<&'a Path>,
+    /// Where is told how many rows have passed; of a plain dump.
+    pub(super) rows: &'a Rows,
 }
 
 /// `psql` against one database, fed from a stream.
@@ -86,22 +88,23 @@ async fn plain(
     doing: Doing<'_>,
 ) -> Result<(), DatabaseError> {
     if let Some(jobs) = into.jobs.filter(|jobs| jobs.get() > 1) {
-        return restore_parallel::run(cx, into.address, into.clients, (reader, jobs), doing).await;
+        let how = (jobs, into.rows.clone());
+        return restore_parallel::run(cx, into.address, into.clients, (reader, how), doing).await;
     }
     let psql = |pieces| psql(into.address, into.clients, pieces).arg("--single-transaction");
-    feed(cx, psql, (reader, b""), doing).await
+    feed(cx, psql, (reader, b"", into.rows), doing).await
 }
 
 /// Pours a plain dump into a `psql`, and then, if all of it came, what it has to do besides.
 pub(super) async fn feed(
     cx: &Context,
     psql: impl FnOnce(Pieces) -> Command,
-    (reader, besides): (&mut (dyn AsyncRead + Send + Unpin), &[u8]),
+    (reader, besides, rows): (&mut (dyn AsyncRead + Send + Unpin), &[u8], &Rows),
     doing: Doing<'_>,
 ) -> Result<(), DatabaseError> {
     let (sender, pieces) = Pieces::channel(AHEAD);
     let psql = psql(pieces);
-    let (poured, ran) = tokio::join!(pour((reader, besides), sender), psql.run(cx));
+    let (poured, ran) = tokio::join!(pour((reader, besides, rows), sender), psql.run(cx));
     match (poured, ran) {
         (_, Err(error @ ExecError::Cancelled { .. })) => Err(error.into()),
         (Err(Poured::Incomplete(problem)), _) => Err(doing.truncated(problem)),
@@ -117,10 +120,10 @@ enum Poured {
 }
 
 async fn pour(
-    (reader, besides): (&mut (dyn AsyncRead + Send + Unpin), &[u8]),
+    (reader, besides, rows): (&mut (dyn AsyncRead + Send + Unpin), &[u8], &Rows),
     to: Sender<Piece>,
 ) -> Result<(), Poured> {
-    let mut scanner = Scanner::new(Nowhere);
+    let mut scanner = Scanner::new(Nowhere).telling(rows.clone());
     loop {
         let mut piece = vec![0_u8; PIECE_BYTES];
         let count = match reader.read(&mut piece).await {

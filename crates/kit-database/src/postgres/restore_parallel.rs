@@ -13,7 +13,7 @@ use super::split::{Part, Splitter};
 use crate::DatabaseError;
 use crate::pieces::{Piece, Pieces};
 use crate::schema_file::Nowhere;
-use kit_core::Context;
+use kit_core::{Context, Rows};
 use kit_exec::{ExecError, Output};
 use std::num::NonZeroU8;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
@@ -25,7 +25,7 @@ pub(super) async fn run(
     cx: &Context,
     address: &Address,
     clients: &Clients,
-    (reader, jobs): (&mut (dyn AsyncRead + Send + Unpin), NonZeroU8),
+    (reader, (jobs, rows)): (&mut (dyn AsyncRead + Send + Unpin), (NonZeroU8, Rows)),
     doing: Doing<'_>,
 ) -> Result<(), DatabaseError> {
     let database = doing.database.to_owned();
@@ -39,7 +39,7 @@ pub(super) async fn run(
         copy: Vec::new(),
     };
     restore.sessions.start(&[]);
-    let mut scanner = Scanner::new(Nowhere);
+    let mut scanner = Scanner::new(Nowhere).telling(rows);
     let poured = restore.pour(reader, &mut scanner).await;
     let ended = match poured {
         Ok(()) if scanner.incomplete().is_none() => restore.sessions.end().await.map_err(Stopped::Program),

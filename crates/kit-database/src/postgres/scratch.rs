@@ -184,7 +184,8 @@ async fn fill(
     let doing = Doing { action: "restore into", database: "the scratch database", unfinished: UNFINISHED };
     let address = place.server.address(&place.name);
     let jobs = database.options.restore_jobs;
-    let into = restore::Into { address: &address, clients: &clients, jobs, scratch: Some(scratch) };
+    let rows = &database.options.rows;
+    let into = restore::Into { address: &address, clients: &clients, jobs, scratch: Some(scratch), rows };
     restore::run(cx, into, reader, doing).await
 }
 

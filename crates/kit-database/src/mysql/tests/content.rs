@@ -34,6 +34,7 @@ async fn an_awkward_database_comes_back_equal_everywhere() {
         let database = place.database_with(&place.server.url("shop"), options);
         let restored = place.restored(&database, &dump, needs(&report), Depth::Content).await.unwrap();
         assert_eq!(compare(&report.inspection, &restored), []);
+        assert_eq!(database.options.rows.so_far(), report.inspection.row_count());
     }
     // All of it through something else.
     let via = ["socat", "-", "TCP:{host}:{port}"].map(str::to_owned).to_vec();

@@ -133,6 +133,7 @@ async fn a_restore_can_be_tried_beside_the_source_and_on_a_server_that_is_named(
         let database = place.database_with("shop", OpenOptions { scratch, ..Default::default() });
         let restored = place.restored_by(&database, &dump, needs(&report), Depth::Content).await.unwrap();
         assert_eq!(compare(&report.inspection, &restored), []);
+        assert_eq!(database.options.rows.so_far(), 100);
         // What cannot be restored leaves nothing there, too.
         let cut = &dump[..dump.len() / 2];
         place.restored_by(&database, cut, needs(&report), Depth::Rows).await.unwrap_err();

@@ -19,6 +19,7 @@ async fn an_awkward_schema_comes_back_equal_and_beside_the_live_one_too() {
     let database = place.database_with("shop", side_by_side());
     let restored = place.restored_by(&database, &dump, needs(&report), Depth::Content).await.unwrap();
     assert_eq!(compare(&report.inspection, &restored), []);
+    assert_eq!(database.options.rows.so_far(), report.inspection.row_count());
     let mut reader = dump.as_slice();
     let beside = database.restore_beside(&place.cx, &mut reader, Some(needs(&report)), "r1").await.unwrap();
     let found = database.inspect_beside(&place.cx, &beside, Depth::Content).await.unwrap();
