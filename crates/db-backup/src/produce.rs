@@ -132,7 +132,7 @@ async fn fill(
     while room.has_remaining_mut() {
         match reader.read_buf(&mut room).await? {
             0 => break,
-            count if count < LITTLE_BYTES => cx.clock.sleep(PAUSE).await,
+            count if count < LITTLE_BYTES && room.has_remaining_mut() => cx.clock.sleep(PAUSE).await,
             _ => {}
         }
     }

@@ -25,8 +25,8 @@ pub(crate) struct Args {
     /// Rows of the largest table; the default makes a dump of more than 1 GB
     #[arg(long, default_value_t = 4_500_000)]
     accounts: u64,
-    /// Rows of the table of the MariaDB server; the default makes a dump of about 100 MB
-    #[arg(long, default_value_t = 160_000)]
+    /// Rows of the table of the MariaDB server; the default makes a dump of about 300 MB
+    #[arg(long, default_value_t = 480_000)]
     articles: u64,
     /// Where data, dumps and backups are put; needs about 8 GB
     #[arg(long, default_value = "/tmp/deploy-kit-bench")]

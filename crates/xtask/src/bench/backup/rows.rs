@@ -107,7 +107,8 @@ pub(super) fn all<'a>(
     });
     rows.push(backup("`db-backup --proof schema`", "schema"));
     rows.push(restore_by_hand(server, folder));
-    rows.push(restore(workspace, server, sink, folder));
+    rows.push(restore(workspace, server, sink, folder, "`db-restore --no-swap`", "1"));
+    rows.push(restore(workspace, server, sink, folder, "`db-restore --no-swap --jobs 2`", "2"));
     rows
 }
 
@@ -208,10 +209,17 @@ fn restore_by_hand<'a>(server: &'a Server, folder: &'a Path) -> Row<'a> {
 }
 
 /// Restores what the last row before it backed up, beside the source, and compares it.
-fn restore<'a>(workspace: &'a Workspace, server: &'a Server, sink: &'a Sink, folder: &'a Path) -> Row<'a> {
-    let args = ["--deployment", "latest", "--confirm", "main", "--no-swap"];
+fn restore<'a>(
+    workspace: &'a Workspace,
+    server: &'a Server,
+    sink: &'a Sink,
+    folder: &'a Path,
+    name: &'static str,
+    jobs: &'static str,
+) -> Row<'a> {
+    let args = ["--deployment", "latest", "--confirm", "main", "--no-swap", "--jobs", jobs];
     Row {
-        name: "`db-restore --no-swap`",
+        name,
         ours: true,
         against: Against::Restore,
         command: Box::new(move || ours(workspace, (&server.url(), sink, folder), "db-restore", &args)),
