@@ -44,9 +44,12 @@ pub(super) async fn digests(
     // Ended with all of its tasks when it is dropped.
     let mut readers = JoinSet::new();
     for _ in 0..reading.jobs.get() {
-        let mut connection = connect::open(address, Session::Reading, cx, doing).await?;
-        doing.run(cx, parallel::join(&mut connection, &snapshot)).await?;
-        readers.spawn(read(connection, Arc::clone(&queue)));
+        match reader(address, cx, doing, &snapshot).await {
+            Ok(connection) => readers.spawn(read(connection, Arc::clone(&queue))),
+            Err(error) if readers.is_empty() || cx.cancel.is_cancelled() => return Err(error),
+            // The server or the role may have no more of them to give; one does it all, too.
+            Err(_) => break,
+        };
     }
     loop {
         let Some(ended) = cx.cancel.unless(readers.join_next()).await else {
@@ -58,6 +61,18 @@ pub(super) async fn digests(
             digests.entry(table).or_default().join(&digest);
         }
     }
+}
+
+/// A connection in the snapshot.
+async fn reader(
+    address: &Address,
+    cx: &Context,
+    doing: Doing<'_>,
+    snapshot: &str,
+) -> Result<PgConnection, DatabaseError> {
+    let mut connection = connect::open(address, Session::Reading, cx, doing).await?;
+    doing.run(cx, parallel::join(&mut connection, snapshot)).await?;
+    Ok(connection)
 }
 
 /// Reads until nothing is left.

@@ -37,11 +37,13 @@ use content::Reading;
 use kit_contract::body::{AssertionResult, Engine, RestoreNeeds, TableRows};
 use kit_contract::config::DumpFormat;
 use kit_core::Context;
-use std::num::NonZeroU8;
+use std::num::{NonZero, NonZeroU8};
 use std::path::Path;
 use std::time::Duration;
 use tokio::io::AsyncRead;
 
+/// Connections that read for a comparison, unless more are asked for.
+const MOST_READERS: usize = 4;
 /// How the server's lists of connections name us.
 const APPLICATION: &str = "deploy-kit";
 
@@ -63,9 +65,13 @@ impl PostgresDatabase {
         Ok(Self { address, options, dump_sizes: parallel::Sizes::default() })
     }
 
-    /// How what was restored is read.
+    /// How content is read for a comparison. Reading changes nothing, so it need not wait to be asked for.
     fn side_by_side(&self) -> Reading {
-        Reading { jobs: self.options.restore_jobs.unwrap_or(NonZeroU8::MIN), sizes: self.dump_sizes }
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let cores =
+            u8::try_from(cores.min(MOST_READERS)).ok().and_then(NonZeroU8::new).unwrap_or(NonZeroU8::MIN);
+        let jobs = self.options.restore_jobs.unwrap_or(NonZeroU8::MIN).max(cores);
+        Reading { jobs, sizes: self.dump_sizes }
     }
 
     const fn reading<'a>(&self, database: &'a str) -> Doing<'a> {

@@ -25,8 +25,8 @@ const WORKFLOWS: [&str; 5] = [
 const PAGES: [&str; 6] =
     ["README.md", "CHANGELOG.md", "SECURITY.md", "LICENSE-APACHE", "LICENSE-MIT", "action.yml"];
 
-/// What every program prints by itself with `--help`.
-const HELP: &str = "docs/reference/help/";
+/// Pages that no job needs: what every program prints by itself with `--help`, and what was measured.
+const LEFT_BEHIND: [&str; 2] = ["docs/reference/help/", "docs/benchmarks.md"];
 
 /// Each action at the root, the launcher beside them, the workflows and the pages where they were. The source
 /// stays in the parent: every job of every user downloads this tree.
@@ -45,7 +45,7 @@ fn placed(entry: Entry) -> Option<Entry> {
     let workflow = entry.path.strip_prefix(".github/workflows/");
     let kept = workflow.is_some_and(|name| WORKFLOWS.contains(&name))
         || PAGES.contains(&entry.path.as_str())
-        || (entry.path.starts_with("docs/") && !entry.path.starts_with(HELP))
+        || (entry.path.starts_with("docs/") && !LEFT_BEHIND.iter().any(|left| entry.path.starts_with(left)))
         || entry.path.starts_with("schemas/");
     kept.then_some(entry)
 }
@@ -69,6 +69,7 @@ mod tests {
             entry(FILE, ".github/workflows/deploy-production.yml"),
             entry(FILE, "action.yml"),
             entry(FILE, "docs/reference/help/rollout.txt"),
+            entry(FILE, "docs/benchmarks.md"),
         ]);
         let shown: Vec<_> = moved.iter().map(|entry| (entry.mode.as_str(), entry.path.as_str())).collect();
         assert_eq!(

@@ -50,6 +50,29 @@ async fn an_awkward_schema_comes_back_equal_by_us_and_by_plain_psql() {
     assert_eq!(place.left(), [""; 0]);
 }
 
+/// Of two connections one holds the snapshot, so that one is left to read what was meant for several; with one, nothing
+/// is read, and that is no content.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn content_is_compared_by_as_many_connections_as_the_server_gives() {
+    let place = Place::with(
+        "CREATE TABLE a (n integer, pad text); CREATE TABLE b (); INSERT INTO b DEFAULT VALUES;
+         INSERT INTO a SELECT i, repeat('x', 500) FROM generate_series(1, 2000) AS i;
+         CREATE ROLE narrow LOGIN PASSWORD 'n' CONNECTION LIMIT 2; GRANT SELECT ON a, b TO narrow",
+    );
+    let whole = place.database("shop").inspect(&place.cx, Depth::Content).await.unwrap();
+    assert_eq!(whole.tables.iter().map(|table| table.rows).collect::<Vec<_>>(), [2000, 1]);
+    let dump_sizes = Sizes { smallest_bytes: 1, piece_bytes: 16 * 1024 };
+    let options = OpenOptions { restore_jobs: NonZeroU8::new(5), ..OpenOptions::default() };
+    let url = place.server.url_as("narrow", "n", "shop");
+    let narrow = PostgresDatabase::parse(&url, options, &place.cx).unwrap();
+    let narrow = PostgresDatabase { dump_sizes, ..narrow };
+    let pieces = narrow.inspect(&place.cx, Depth::Content).await.unwrap();
+    assert_eq!(compare(&whole, &pieces), []);
+    place.server.sql("shop", "ALTER ROLE narrow CONNECTION LIMIT 1");
+    let error = narrow.inspect(&place.cx, Depth::Content).await.unwrap_err();
+    assert!(matches!(error, DatabaseError::Unreachable { .. }), "{error}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_connections_see_one_snapshot() {
     let place = Place::with(
