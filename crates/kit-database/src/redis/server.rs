@@ -237,7 +237,8 @@ const CAUSES: &[(&str, bool)] = &[
     ("No space left", false),
     ("Permission denied", false),
     ("Internal error in RDB reading", true),
-    ("Short read or OOM loading DB", true),
+    // The snapshot was read to its end and its checksum compared before: then it was the memory.
+    ("Short read or OOM loading DB", false),
     ("Wrong signature trying to load DB", true),
     ("Wrong RDB checksum", true),
     ("Bad file format reading", true),
@@ -259,7 +260,7 @@ mod tests {
             ),
             (
                 "1:S 21 Nov 2026 10:00:00.000 # Short read or OOM loading DB. Unrecoverable error\nbye",
-                true,
+                false,
                 "Short",
             ),
             (
