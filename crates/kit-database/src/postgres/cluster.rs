@@ -98,9 +98,7 @@ impl Recipe for Cluster<'_> {
             .arg("--single")
             .arg("-D")
             .arg(data)
-            .args(["-c", "fsync=off", "-c", "log_min_messages=fatal"])
-            // The least: what was logged until now is not needed again.
-            .args(["-c", "min_wal_size=2MB", "-c", "max_wal_size=2MB", DATABASE])
+            .args(["-c", "fsync=off", "-c", "log_min_messages=fatal", DATABASE])
             .current_folder(folder)
             .inherit_env(EnvPolicy::Minimal)
             .stdin(Stdin::Bytes(SHRINK.as_bytes().to_vec()))
