@@ -136,7 +136,8 @@ pub(super) async fn begin(
     };
     let (snapshot, log_position, names, schema_sha256, needs, decision) = doing.run(cx, found).await?;
     let format = database.options.format;
-    let start = Start { database, clients: &clients, major, snapshot: &snapshot, scratch };
+    let start =
+        Start { database, clients: &clients, major, encoding: &needs.encoding, snapshot: &snapshot, scratch };
     let reading: Box<dyn ReadAlong> = match format {
         DumpFormat::Plain => Box::new(plain(start, cx, (decision, schema), doing).await?),
         DumpFormat::Custom => Box::new(archive::custom(start, cx, schema)?),
@@ -156,6 +157,9 @@ pub(super) async fn begin(
     Ok(PostgresDump { display, version, snapshot_at, names, schema_sha256, details, reading, counting })
 }
 
+/// The encoding of a database that has none.
+const SQL_ASCII: &str = "SQL_ASCII";
+
 /// What is known when `pg_dump` is started.
 #[derive(Clone, Copy)]
 pub(super) struct Start<'a> {
@@ -163,6 +167,8 @@ pub(super) struct Start<'a> {
     pub(super) clients: &'a Clients,
     /// Major version of the server.
     pub(super) major: u32,
+    /// Of the database.
+    pub(super) encoding: &'a str,
     pub(super) snapshot: &'a str,
     /// A folder for temporary files.
     pub(super) scratch: &'a Path,
@@ -171,7 +177,7 @@ pub(super) struct Start<'a> {
 impl Start<'_> {
     /// `pg_dump` with all that its runs have in common.
     pub(super) fn pg_dump(&self) -> Command {
-        command(self.database, self.clients, self.snapshot)
+        command(self.database, self.clients, (self.snapshot, self.encoding))
     }
 
     /// What reads along.
@@ -181,9 +187,17 @@ impl Start<'_> {
 }
 
 /// `pg_dump` with all that its runs have in common.
-pub(super) fn command(database: &PostgresDatabase, clients: &Clients, snapshot: &str) -> Command {
+pub(super) fn command(
+    database: &PostgresDatabase,
+    clients: &Clients,
+    (snapshot, encoding): (&str, &str),
+) -> Command {
+    // As we read names and rows ourselves, whatever role and database are set to: else equal rows would have other
+    // digests. Of SQL_ASCII nobody knows what its bytes mean, so nothing is converted.
+    let encoding = if encoding == SQL_ASCII { SQL_ASCII } else { "UTF8" };
     let command = Command::new(clients.program("pg_dump"))
         .args(["--no-password", LOCK_WAIT])
+        .arg(format!("--encoding={encoding}"))
         .arg(format!("--snapshot={snapshot}"));
     database.address.give_to(large_writes(command))
 }

@@ -34,6 +34,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// The first version that finds a range of pages without reading the others.
 const OLDEST_MAJOR: u32 = 14;
+/// The only one in which what we copy needs no conversion.
+const ENCODING: &str = "UTF8";
 /// Pieces that may wait for whoever reads.
 const AHEAD: usize = 4;
 
@@ -64,8 +66,10 @@ pub(super) async fn decide(
         .persistent(false)
         .fetch_one(&mut *connection)
         .await?;
-    if encoding != "UTF8" {
-        return Ok(Decision::Alone(format!("that needs a database in UTF8, this one is in {encoding}")));
+    if encoding != ENCODING {
+        return Ok(Decision::Alone(format!(
+            "that needs a database in {ENCODING}, this one is in {encoding}"
+        )));
     }
     let mut tables = large(connection, names, sizes).await?;
     if tables.is_empty() {
@@ -153,7 +157,7 @@ pub(super) async fn begin(
     doing: Doing<'_>,
 ) -> Result<Parallel, DatabaseError> {
     let run = |args: Vec<String>| {
-        let running = super::dump::command(database, clients, snapshot)
+        let running = super::dump::command(database, clients, (snapshot, ENCODING))
             .arg("--format=plain")
             .args(args)
             .spawn_reading(cx)?;
