@@ -88,11 +88,15 @@ impl Attempt<'_> {
             cx.out.say(&format!("{}: no full proof: {why}", self.name));
             limit = Some(why);
         }
-        same_bytes(cx, self.place, self.slot, self.name, (self.stored, self.reader)).await?;
+        let same = same_bytes(cx, self.place, self.slot, self.name, (self.stored, self.reader));
         if plan.level < Proof::Schema {
+            same.await?;
             return Ok(Proved { level: Proof::Remote, limit, assertions });
         }
-        match self.schema(cx).await? {
+        // One waits for the store, the other for a server. Both to their end: the scratch place is tidied up.
+        let (same, by_schema) = tokio::join!(same, self.schema(cx));
+        same?;
+        match by_schema? {
             None => Ok(Proved { level: Proof::Schema, limit, assertions }),
             Some(why) => Ok(Proved { level: Proof::Remote, limit: limit.or(Some(why)), assertions }),
         }

@@ -141,6 +141,7 @@ pub(super) fn rows<'a>(
             move || remove(&out)
         }),
         after: Box::new(|| Ok(())),
+        part: None,
     };
     let url = server.url();
     vec![
@@ -163,6 +164,7 @@ pub(super) fn rows<'a>(
             written: Some(Box::new(|| sink.size_bytes())),
             before: Box::new(|| sink.empty()),
             after: Box::new(|| Ok(())),
+            part: None,
         },
     ]
 }

@@ -7,19 +7,29 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 /// One run of one row.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Sample {
-    seconds: f64,
+    pub(super) seconds: f64,
     /// Of what it wrote.
     bytes: u64,
     /// The most memory that the program itself had resident.
     peak_kib: u64,
 }
 
+impl Sample {
+    /// Of a part, which writes nothing of its own.
+    pub(super) fn of_part(seconds: f64) -> Self {
+        Self { seconds, ..Self::default() }
+    }
+}
+
 /// Medians of several runs, and the spread of their time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Measured {
     pub(super) seconds: f64,
+    /// To what it is compared with: the median of the rounds' own ratios, so that a round in which the machine was
+    /// slow counts like any other.
+    pub(super) ratio: f64,
     pub(super) fastest: f64,
     pub(super) slowest: f64,
     pub(super) bytes: u64,
@@ -86,20 +96,26 @@ pub(super) fn line(row: &Row<'_>, sample: &Sample) -> String {
     )
 }
 
-/// The median of an odd number is one of them; of an even one, the lower of the two in the middle.
-pub(super) fn medians(samples: &[Sample]) -> Option<Measured> {
-    let mut seconds: Vec<f64> = samples.iter().map(|sample| sample.seconds).collect();
-    seconds.sort_by(f64::total_cmp);
+/// Medians of all rounds, of which `base` holds what it is compared with.
+pub(super) fn medians(samples: &[Sample], base: &[Sample]) -> Option<Measured> {
+    let seconds: Vec<f64> = samples.iter().map(|sample| sample.seconds).collect();
+    let ratios = samples.iter().zip(base).map(|(sample, base)| sample.seconds / base.seconds).collect();
     let mut bytes: Vec<u64> = samples.iter().map(|sample| sample.bytes).collect();
     bytes.sort_unstable();
-    let middle = samples.len().checked_sub(1)? / 2;
     Some(Measured {
-        seconds: *seconds.get(middle)?,
-        fastest: *seconds.first()?,
-        slowest: *seconds.last()?,
-        bytes: *bytes.get(middle)?,
+        ratio: median(ratios)?,
+        fastest: seconds.iter().copied().min_by(f64::total_cmp)?,
+        slowest: seconds.iter().copied().max_by(f64::total_cmp)?,
+        seconds: median(seconds)?,
+        bytes: *bytes.get((bytes.len() - 1) / 2)?,
         peak_kib: samples.iter().map(|sample| sample.peak_kib).max()?,
     })
+}
+
+/// That of an odd number is one of them; of an even one, the lower of the two in the middle.
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len().checked_sub(1)? / 2).copied()
 }
 
 #[cfg(test)]
@@ -110,8 +126,11 @@ mod tests {
     fn medians_and_peaks() {
         let sample = |seconds, bytes, peak_kib| Sample { seconds, bytes, peak_kib };
         let samples = [sample(3.0, 30, 1), sample(1.0, 10, 9), sample(2.0, 20, 2)];
-        let expected = Measured { seconds: 2.0, fastest: 1.0, slowest: 3.0, bytes: 20, peak_kib: 9 };
-        assert_eq!(medians(&samples), Some(expected));
-        assert_eq!(medians(&[]), None);
+        let base = [sample(2.0, 0, 0), sample(1.0, 0, 0), sample(0.5, 0, 0)];
+        let expected =
+            Measured { seconds: 2.0, ratio: 1.5, fastest: 1.0, slowest: 3.0, bytes: 20, peak_kib: 9 };
+        assert_eq!(medians(&samples, &base), Some(expected));
+        assert_eq!(medians(&samples, &samples).map(|measured| measured.ratio), Some(1.0));
+        assert_eq!(medians(&[], &[]), None);
     }
 }

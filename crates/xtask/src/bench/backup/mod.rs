@@ -10,7 +10,8 @@ mod sink;
 use crate::error::Error;
 use crate::workspace::Workspace;
 use mariadb::MariaDb;
-use measure::{Measured, Sample};
+use measure::Sample;
+use report::Line;
 use rows::Row;
 use server::Server;
 use sink::Sink;
@@ -63,12 +64,27 @@ pub(super) fn run(workspace: &Workspace, args: &Args) -> Result<bool, Error> {
             let sample = measure::run(row)?;
             println!("{round}/{}  {}", args.runs, measure::line(row, &sample));
             samples.entry(row.name).or_default().push(sample);
+            if let Some((name, seconds)) = &row.part {
+                let part = Sample::of_part(seconds()?);
+                println!("{round}/{}  {:>7.2} s  {name}", args.runs, part.seconds);
+                samples.entry(name).or_default().push(part);
+            }
         }
     }
-    let measured: Vec<(&Row<'_>, Measured)> =
-        rows.iter().filter_map(|row| Some((row, measure::medians(samples.get(row.name)?)?))).collect();
-    let text = report::table(&measured, args, &report::Machine::here(workspace)?);
+    let lines: Vec<Line> = rows.iter().flat_map(|row| lines(row, &samples)).collect();
+    let text = report::table(&lines, args, &report::Machine::here(workspace)?);
     println!("\n{text}");
     report::write(workspace, &text)?;
     Ok(true)
+}
+
+/// What the table says of a row, and of a part of it.
+fn lines(row: &Row<'_>, samples: &BTreeMap<&'static str, Vec<Sample>>) -> Vec<Line> {
+    let base = samples.get(row.against.name()).map_or(&[][..], Vec::as_slice);
+    let line = |name: &'static str, sizes, memory| {
+        let measured = measure::medians(samples.get(name)?, base)?;
+        Some(Line { name, against: row.against, sizes, memory, measured })
+    };
+    let part = row.part.as_ref().and_then(|(name, _)| line(name, false, false));
+    line(row.name, row.written.is_some(), row.ours).into_iter().chain(part).collect()
 }

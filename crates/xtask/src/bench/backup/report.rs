@@ -3,7 +3,7 @@
 use super::Args;
 use super::mariadb;
 use super::measure::Measured;
-use super::rows::{Against, GUNZIP, GZIP, R, Row};
+use super::rows::{Against, GZIP};
 use crate::error::Error;
 use crate::workspace::Workspace;
 use std::fmt::Write as _;
@@ -31,15 +31,25 @@ impl Machine {
     }
 }
 
+/// A line of the table.
+pub(super) struct Line {
+    pub(super) name: &'static str,
+    pub(super) against: Against,
+    /// True if it wrote something whose size counts.
+    pub(super) sizes: bool,
+    /// True if its memory counts.
+    pub(super) memory: bool,
+    pub(super) measured: Measured,
+}
+
 /// The whole section.
-pub(super) fn table(measured: &[(&Row<'_>, Measured)], args: &Args, machine: &Machine) -> String {
-    let of = |name: &str| measured.iter().find(|(row, _)| row.name == name).map(|(_, measured)| *measured);
-    let seconds = |name| of(name).map_or(f64::NAN, |measured| measured.seconds);
+pub(super) fn table(lines: &[Line], args: &Args, machine: &Machine) -> String {
+    let of = |name: &str| lines.iter().find(|line| line.name == name).map(|line| line.measured);
     let bytes = |name| of(name).map_or(f64::NAN, |measured| measured.bytes as f64);
     let mut text = String::new();
     let _ = writeln!(
         text,
-        "`cargo xtask bench backup --runs {} --accounts {} --articles {}`: medians of {} runs, all rows in turn, on {} cores ({}), \
+        "`cargo xtask bench backup --runs {} --accounts {} --articles {}`: medians of {} runs, all rows in turn, ratios those within a run, on {} cores ({}), \
          server and programs on one machine, {}. The programs of this repository and \
          `aws s3 cp` write to an S3 server in the process that measures, which keeps what it gets in memory and checks nothing; \
          the others to the disk. Those of this repository also digest, inflate and compare every member, and count rows.\n",
@@ -47,28 +57,24 @@ pub(super) fn table(measured: &[(&Row<'_>, Measured)], args: &Args, machine: &Ma
     );
     text.push_str("| | wall, s | fastest – slowest | ratio | size, MB | of gzip -6 | peak memory, MiB |\n");
     text.push_str("|---|---:|---:|---:|---:|---:|---:|\n");
-    for (row, measured) in measured {
-        let (base, unit, gzip) = match row.against {
-            Against::Dump => (seconds(R), "R", bytes(GZIP)),
-            Against::Restore => (seconds(GUNZIP), "× gunzip", bytes(GZIP)),
-            Against::MariaDbDump => (seconds(mariadb::DUMP), "× mariadb-dump", bytes(mariadb::GZIP)),
+    for Line { name, against, sizes, memory, measured } in lines {
+        let (unit, gzip) = match against {
+            Against::Dump => ("R", bytes(GZIP)),
+            Against::Restore => ("× gunzip", bytes(GZIP)),
+            Against::MariaDbDump => ("× mariadb-dump", bytes(mariadb::GZIP)),
         };
-        let (size, of_gzip) = match row.written {
-            Some(_) => (
+        let (size, of_gzip) = match sizes {
+            true => (
                 format!("{:.0}", measured.bytes as f64 / 1e6),
                 format!("{:.2}", measured.bytes as f64 / gzip),
             ),
-            None => ("–".to_owned(), "–".to_owned()),
+            false => ("–".to_owned(), "–".to_owned()),
         };
-        let memory = if row.ours { format!("{}", measured.peak_kib / 1024) } else { "–".to_owned() };
+        let peak = if *memory { format!("{}", measured.peak_kib / 1024) } else { "–".to_owned() };
         let _ = writeln!(
             text,
-            "| {} | {:.2} | {:.2} – {:.2} | {:.2} {unit} | {size} | {of_gzip} | {memory} |",
-            row.name,
-            measured.seconds,
-            measured.fastest,
-            measured.slowest,
-            measured.seconds / base,
+            "| {name} | {:.2} | {:.2} – {:.2} | {:.2} {unit} | {size} | {of_gzip} | {peak} |",
+            measured.seconds, measured.fastest, measured.slowest, measured.ratio,
         );
     }
     text

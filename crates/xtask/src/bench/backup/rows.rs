@@ -11,6 +11,7 @@ use std::process::Command;
 type Make<'a> = Box<dyn Fn() -> Command + 'a>;
 type Act<'a> = Box<dyn Fn() -> Result<(), Error> + 'a>;
 pub(super) type SizeBytes<'a> = Box<dyn Fn() -> u64 + 'a>;
+pub(super) type Seconds<'a> = Box<dyn Fn() -> Result<f64, Error> + 'a>;
 
 /// To what a row's time and size are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,17 @@ pub(super) enum Against {
     Restore,
     /// `mariadb-dump > /dev/null`.
     MariaDbDump,
+}
+
+impl Against {
+    /// The row that it is.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Dump => R,
+            Self::Restore => GUNZIP,
+            Self::MariaDbDump => super::mariadb::DUMP,
+        }
+    }
 }
 
 /// One thing that is measured.
@@ -34,6 +46,8 @@ pub(super) struct Row<'a> {
     pub(super) written: Option<SizeBytes<'a>>,
     pub(super) before: Act<'a>,
     pub(super) after: Act<'a>,
+    /// Something that is a part of it, and how many seconds that took, as the program says itself.
+    pub(super) part: Option<(&'static str, Seconds<'a>)>,
 }
 
 /// The first is R.
@@ -43,7 +57,8 @@ pub(super) const GZIP: &str = "`pg_dump \\| gzip > file`";
 /// What restores are compared with.
 pub(super) const GUNZIP: &str = "`gunzip \\| psql`";
 
-/// All of them, in the order of the table.
+/// All of them, in the order of the table: next to each other what is compared with each other, because a machine is
+/// seldom as fast as it was a minute ago.
 pub(super) fn all<'a>(
     workspace: &'a Workspace,
     server: &'a Server,
@@ -68,30 +83,24 @@ pub(super) fn all<'a>(
             move || remove(&out)
         }),
         after: Box::new(|| Ok(())),
+        part: None,
     };
-    let mut rows = vec![
-        Row { written: None, ..pipeline(R, "pg_dump > /dev/null") },
-        pipeline(GZIP, "pg_dump | gzip > \"$OUT\""),
-        pipeline("`pg_dump \\| pigz -1 > file`", "pg_dump | pigz -1 > \"$OUT\""),
-        pipeline("`pg_dump -Fd -j2 -Z1`", "pg_dump -Fd -j2 -Z1 -f \"$OUT\""),
-        Row {
-            written: Some(Box::new(|| sink.size_bytes())),
-            command: Box::new(move || {
-                let text = "pg_dump | gzip | aws s3 cp --only-show-errors - \"$TARGET\"";
-                let mut command = shell(server, "bench", text, folder);
-                let path = std::env::var("PATH").unwrap_or_default();
-                let programs = format!("{}:{}", server.programs.display(), folder.join("venv/bin").display());
-                command.envs(sink.env()).env("TARGET", format!("s3://{BUCKET}/backup.sql.gz"));
-                command.env("PATH", format!("{programs}:{path}"));
-                command
-            }),
-            before: Box::new(|| sink.empty()),
-            ..pipeline("`pg_dump \\| gzip \\| aws s3 cp -`", "")
-        },
-    ];
     let backup = |name, level| backup(workspace, server, sink, folder, name, level);
-    rows.push(backup("`db-backup --proof stream`", "stream"));
-    rows.push(Row {
+    let with_aws = Row {
+        written: Some(Box::new(|| sink.size_bytes())),
+        command: Box::new(move || {
+            let text = "pg_dump | gzip | aws s3 cp --only-show-errors - \"$TARGET\"";
+            let mut command = shell(server, "bench", text, folder);
+            let path = std::env::var("PATH").unwrap_or_default();
+            let programs = format!("{}:{}", server.programs.display(), folder.join("venv/bin").display());
+            command.envs(sink.env()).env("TARGET", format!("s3://{BUCKET}/backup.sql.gz"));
+            command.env("PATH", format!("{programs}:{path}"));
+            command
+        }),
+        before: Box::new(|| sink.empty()),
+        ..pipeline("`pg_dump \\| gzip \\| aws s3 cp -`", "")
+    };
+    let side_by_side = Row {
         command: Box::new(move || {
             let mut command =
                 ours(workspace, (&server.url(), sink, folder), "db-backup", &["--proof", "stream"]);
@@ -104,12 +113,34 @@ pub(super) fn all<'a>(
             several(folder).map_err(|source| Error::Spawn { program: "db-backup".to_owned(), source })
         }),
         ..backup("`db-backup --proof stream`, `dump_jobs = 2`", "stream")
-    });
-    rows.push(backup("`db-backup --proof schema`", "schema"));
-    rows.push(restore_by_hand(server, folder));
-    rows.push(restore(workspace, server, sink, folder, "`db-restore --no-swap`", "1"));
-    rows.push(restore(workspace, server, sink, folder, "`db-restore --no-swap --jobs 2`", "2"));
-    rows
+    };
+    let by_schema = Row {
+        part: Some(("of which the proof", Box::new(|| proof_seconds(folder)))),
+        ..backup("`db-backup --proof schema`", "schema")
+    };
+    vec![
+        Row { written: None, ..pipeline(R, "pg_dump > /dev/null") },
+        backup("`db-backup --proof stream`", "stream"),
+        side_by_side,
+        by_schema,
+        restore_by_hand(server, folder),
+        restore(workspace, server, sink, folder, "`db-restore --no-swap`", "1"),
+        restore(workspace, server, sink, folder, "`db-restore --no-swap --jobs 2`", "2"),
+        pipeline("`pg_dump \\| pigz -1 > file`", "pg_dump | pigz -1 > \"$OUT\""),
+        pipeline("`pg_dump -Fd -j2 -Z1`", "pg_dump -Fd -j2 -Z1 -f \"$OUT\""),
+        pipeline(GZIP, "pg_dump | gzip > \"$OUT\""),
+        with_aws,
+    ]
+}
+
+/// How long the last backup's proof took, as its artifact says.
+fn proof_seconds(folder: &Path) -> Result<f64, Error> {
+    let path = folder.join("artifacts/backup.json");
+    let failed = |source| Error::Spawn { program: path.display().to_string(), source };
+    let artifact: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).map_err(failed)?)
+        .map_err(|error| failed(error.into()))?;
+    let proof_ms = artifact.pointer("/body/databases/0/details/proof_ms").and_then(serde_json::Value::as_f64);
+    proof_ms.map(|ms| ms / 1000.0).ok_or_else(|| failed(std::io::Error::other("no proof_ms in it")))
 }
 
 pub(super) fn remove(path: &Path) -> Result<(), Error> {
@@ -167,6 +198,7 @@ fn backup<'a>(
         written: Some(Box::new(|| sink.size_bytes())),
         before: Box::new(|| sink.empty()),
         after: Box::new(|| Ok(())),
+        part: None,
     }
 }
 
@@ -205,6 +237,7 @@ fn restore_by_hand<'a>(server: &'a Server, folder: &'a Path) -> Row<'a> {
             server.sql("postgres", "CREATE DATABASE restored TEMPLATE template0")
         }),
         after: Box::new(move || server.sql("postgres", "DROP DATABASE restored WITH (FORCE)")),
+        part: None,
     }
 }
 
@@ -237,5 +270,6 @@ fn restore<'a>(
             }
             child.wait().map_err(spawn).map(|_| ())
         }),
+        part: None,
     }
 }

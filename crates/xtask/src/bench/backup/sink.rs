@@ -1,18 +1,21 @@
 //! An S3 server in this process that costs next to nothing: it keeps what it gets in memory and checks nothing,
 //! so that what is measured is the one who writes.
 //!
-//! It knows what `db-backup`, `db-restore` and `aws s3 cp` ask for, and no more.
+//! It knows what `db-backup`, `db-restore` and `aws s3 cp` ask for, and no more. The memory for large bodies is used
+//! again and again: the system would have to clear it anew each time, which costs as much as what is measured.
 
 use crate::error::Error;
 use crate::workspace::Workspace;
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Its only bucket.
 pub(super) const BUCKET: &str = "bench";
+/// Memory for bodies of at least this size is kept.
+const LARGE_BYTES: usize = 1024 * 1024;
 
 /// A body in the pieces that it came in, and the headers `x-amz-meta-…` it came with.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +39,16 @@ struct State {
     objects: BTreeMap<String, Object>,
     uploads: BTreeMap<String, Object>,
     next: u32,
+    /// Memory for bodies.
+    free: Vec<Vec<u8>>,
+}
+
+impl State {
+    /// Keeps the memory of an object that nobody reads any more.
+    fn forget(&mut self, object: Object) {
+        let bodies = object.parts.into_values().filter_map(|part| Arc::try_unwrap(part).ok());
+        self.free.extend(bodies.filter(|body| body.capacity() >= LARGE_BYTES));
+    }
 }
 
 /// The server. It ends with the process.
@@ -74,7 +87,10 @@ impl Sink {
 
     /// Forgets everything.
     pub(super) fn empty(&self) -> Result<(), Error> {
-        *self.state() = State::default();
+        let mut state = self.state();
+        let objects = std::mem::take(&mut state.objects).into_values();
+        let uploads = std::mem::take(&mut state.uploads).into_values();
+        objects.chain(uploads).for_each(|object| state.forget(object));
         Ok(())
     }
 
@@ -91,7 +107,11 @@ impl Sink {
     fn serve(&self, stream: &TcpStream) {
         let Ok(clone) = stream.try_clone() else { return };
         let mut reader = BufReader::with_capacity(256 * 1024, clone);
-        while let Some(request) = Request::read(&mut reader, stream) {
+        let memory = |size: usize| {
+            let used = (size >= LARGE_BYTES).then(|| self.state().free.pop()).flatten();
+            used.unwrap_or_else(|| Vec::with_capacity(size))
+        };
+        while let Some(request) = Request::read(&mut reader, stream, memory) {
             let head_only = request.method == "HEAD";
             if self.answer(request).write(stream, head_only).is_err() {
                 return;
@@ -132,7 +152,9 @@ impl Sink {
                 ))
             }
             ("DELETE", Some(id)) => {
-                state.uploads.remove(id);
+                if let Some(object) = state.uploads.remove(id) {
+                    state.forget(object);
+                }
                 Answer::empty(204)
             }
             ("PUT", None) => {
@@ -166,7 +188,9 @@ impl Sink {
                 None => Answer::error(404, "NoSuchKey"),
             },
             ("DELETE", None) => {
-                state.objects.remove(key);
+                if let Some(object) = state.objects.remove(key) {
+                    state.forget(object);
+                }
                 Answer::empty(204)
             }
             _ => Answer::error(501, "NotImplemented"),
@@ -195,7 +219,11 @@ struct Request {
 
 impl Request {
     /// The next one; `None` at the end, or if it cannot be understood.
-    fn read(reader: &mut BufReader<TcpStream>, mut stream: &TcpStream) -> Option<Self> {
+    fn read(
+        reader: &mut BufReader<TcpStream>,
+        mut stream: &TcpStream,
+        memory: impl FnOnce(usize) -> Vec<u8>,
+    ) -> Option<Self> {
         let mut line = String::new();
         reader.read_line(&mut line).ok().filter(|count| *count > 0)?;
         let mut words = line.split_whitespace();
@@ -211,10 +239,12 @@ impl Request {
             stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").ok()?;
         }
         let length: usize = headers.get("content-length").map_or(Some(0), |length| length.parse().ok())?;
-        let mut body = vec![0; length];
-        reader.read_exact(&mut body).ok()?;
+        let mut body = memory(length);
+        body.clear();
         if headers.get("content-encoding").is_some_and(|encoding| encoding.contains("aws-chunked")) {
-            body = without_chunks(&body)?;
+            take_chunks(reader, &mut body)?;
+        } else {
+            take(reader, length, &mut body)?;
         }
         let (path, query) = target.split_once('?').unwrap_or((&target, ""));
         let key = path.trim_start_matches('/').strip_prefix(BUCKET)?.trim_start_matches('/').to_owned();
@@ -233,19 +263,33 @@ impl Request {
 }
 
 /// What is inside of `aws-chunked`: a size in hexadecimal digits before every piece, 0 before the trailers.
-fn without_chunks(mut body: &[u8]) -> Option<Vec<u8>> {
-    let mut plain = Vec::with_capacity(body.len());
+fn take_chunks(reader: &mut impl BufRead, body: &mut Vec<u8>) -> Option<()> {
+    let mut line = String::new();
     loop {
-        let end = body.iter().position(|byte| *byte == b'\r')?;
-        let head = std::str::from_utf8(body.get(..end)?).ok()?;
-        let size = usize::from_str_radix(head.split(';').next()?, 16).ok()?;
+        line.clear();
+        reader.read_line(&mut line).ok()?;
+        let size = usize::from_str_radix(line.trim_end().split(';').next()?, 16).ok()?;
         if size == 0 {
-            return Some(plain);
+            break;
         }
-        let from = end + 2;
-        plain.extend_from_slice(body.get(from..from + size)?);
-        body = body.get(from + size + 2..)?;
+        take(reader, size, body)?;
+        line.clear();
+        reader.read_line(&mut line).ok()?;
     }
+    // Trailers, up to an empty line.
+    loop {
+        line.clear();
+        reader.read_line(&mut line).ok().filter(|count| *count > 0)?;
+        if line.trim_end().is_empty() {
+            return Some(());
+        }
+    }
+}
+
+/// So many bytes; `None` if there are fewer.
+fn take(reader: &mut impl BufRead, size: usize, body: &mut Vec<u8>) -> Option<()> {
+    let taken = reader.take(size as u64).read_to_end(body).ok()?;
+    (taken == size).then_some(())
 }
 
 struct Answer {
@@ -306,8 +350,14 @@ mod tests {
 
     #[test]
     fn chunks_are_taken_apart() {
-        let body = b"5;chunk-signature=abc\r\nhello\r\n3\r\n\r\n!\r\n0\r\nx-amz-checksum-crc32:AAAA\r\n\r\n";
-        assert_eq!(without_chunks(body).as_deref(), Some(b"hello\r\n!".as_slice()));
-        assert_eq!(without_chunks(b"ff\r\nshort"), None);
+        let taken = |mut wire: &[u8]| {
+            let mut body = Vec::new();
+            take_chunks(&mut wire, &mut body).map(|()| (body, wire.len()))
+        };
+        let wire =
+            b"5;chunk-signature=abc\r\nhello\r\n3\r\n\r\n!\r\n0\r\nx-amz-checksum-crc32:AAAA\r\n\r\nnext";
+        assert_eq!(taken(wire), Some((b"hello\r\n!".to_vec(), 4)));
+        assert_eq!(taken(b"ff\r\nshort"), None);
+        assert_eq!(taken(b"3\r\nabc\r\n0\r\n"), None, "the trailers have no end");
     }
 }
