@@ -25,6 +25,7 @@ mod report;
 #[cfg(test)]
 mod tests;
 mod upload;
+mod workers;
 
 use args::{Args, Wanted};
 use keys::Keys;

@@ -6,29 +6,22 @@
 //! that, too.
 
 use crate::level::{self, Seen, Ticks};
-use crate::member::{self, BLOCK_BYTES};
+use crate::member::BLOCK_BYTES;
+use crate::workers::{Member, Workers};
 use bytes::BufMut as _;
 use kit_backup::Sealer;
 use kit_contract::Reason;
 use kit_core::{Context, Progress, ResultExt as _, StepError};
 use kit_database::pieces::Piece;
 use kit_database::{Dump, DumpReport};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
-use tokio::task::{JoinHandle, spawn_blocking};
-
-/// More cores than this do not help: memory is bounded by their number.
-const MOST_WORKERS: usize = 16;
 
 /// Less than this at once is not worth being woken for.
 const LITTLE_BYTES: usize = 64 * 1024;
 /// At 500 MB a second a pipe of 1 MiB is half full after it.
 const PAUSE: Duration = Duration::from_millis(1);
-
-type Member = JoinHandle<Result<Vec<u8>, String>>;
 
 /// Produces until the end. `None`: nobody takes the pieces any more.
 pub(crate) async fn produce(
@@ -37,10 +30,10 @@ pub(crate) async fn produce(
     mut progress: Progress,
     (pieces, mut sealer): (Sender<Piece>, Option<Sealer>),
 ) -> Result<Option<DumpReport>, StepError> {
-    let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).min(MOST_WORKERS);
+    let workers = Workers::at_once();
     // Several wait for each that is worked on: then no core waits for the next block, and the dump seldom for a core.
     let (members, in_order) = channel(workers * 2 + 4);
-    let compression = Compression::new(workers);
+    let compression = Compression::new(workers)?;
     let read = read_whole(&cx, dump, &mut progress, compression, members);
     let (read, forwarded) = tokio::join!(read, forward(in_order, &pieces, &mut sealer));
     let produced = match (read, forwarded) {
@@ -102,7 +95,7 @@ async fn read(
     members: &Sender<Member>,
 ) -> Result<Option<Member>, StepError> {
     loop {
-        let mut block = compression.blocks.take();
+        let mut block = compression.workers.block();
         let Some(filled) = cx.cancel.unless(fill(cx, reader, &mut block)).await else {
             return Err(StepError::new(Reason::Interrupted, "stopped before the database was copied"));
         };
@@ -161,50 +154,22 @@ async fn forward(
     Ok(true)
 }
 
-/// Makes members of blocks, as many at once as there are cores: more would only take them from the database.
+/// Has members made of blocks, as hard as what it sees lets it.
 struct Compression {
     tuner: Tuner,
-    at_once: Arc<Semaphore>,
-    blocks: Blocks,
-}
-
-/// Blocks that were compressed and can be filled again. Memory that is given back and asked for again has to be
-/// cleared by the system each time, which costs as much as reading into it.
-#[derive(Clone, Default)]
-struct Blocks(Arc<Mutex<Vec<Vec<u8>>>>);
-
-impl Blocks {
-    /// An empty one.
-    fn take(&self) -> Vec<u8> {
-        let used = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        used.unwrap_or_else(|| Vec::with_capacity(BLOCK_BYTES))
-    }
-
-    fn give_back(&self, mut block: Vec<u8>) {
-        block.clear();
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(block);
-    }
+    workers: Workers,
 }
 
 impl Compression {
-    fn new(workers: usize) -> Self {
-        Self { tuner: Tuner::new(), at_once: Arc::new(Semaphore::new(workers)), blocks: Blocks::default() }
+    fn new(workers: usize) -> Result<Self, StepError> {
+        let workers = Workers::start(workers)
+            .or_reason(Reason::InternalError, "this machine has no thread to spare for the compression")?;
+        Ok(Self { tuner: Tuner::new(), workers })
     }
 
     fn begin(&mut self, block: Vec<u8>, members: &Sender<Member>) -> Member {
         let level = self.tuner.level(members);
-        let (at_once, blocks) = (Arc::clone(&self.at_once), self.blocks.clone());
-        tokio::spawn(async move {
-            // Nobody closes it.
-            let _turn = at_once.acquire_owned().await;
-            let made = spawn_blocking(move || {
-                let made = member::make(&block, level);
-                blocks.give_back(block);
-                made
-            })
-            .await;
-            made.unwrap_or_else(|error| Err(format!("the compression ended in a bug: {error}")))
-        })
+        self.workers.begin(block, level)
     }
 }
 
@@ -253,8 +218,10 @@ mod tests {
             let (sender, mut pieces) = Pieces::channel(64);
             let mut progress = Progress::new(&cx, "test".to_owned(), None);
             let mut reader = plain;
-            let last =
-                read(&cx, &mut reader, &mut progress, Compression::new(2), &members).await.unwrap().unwrap();
+            let last = read(&cx, &mut reader, &mut progress, Compression::new(2).unwrap(), &members)
+                .await
+                .unwrap()
+                .unwrap();
             assert_eq!(
                 64 - members.capacity(),
                 length / BLOCK_BYTES,
