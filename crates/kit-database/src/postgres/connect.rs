@@ -21,6 +21,8 @@ pub(super) enum Session {
     Reading,
     /// A user's own questions: names are found as he finds them, nothing can be changed, and nothing takes longer.
     Asking { limit: Duration },
+    /// Loading what a dump holds: the dump brings its settings along, and nothing may end it but its end.
+    Loading,
     /// A user's own SQL: his settings, but nothing waits for a lock, or runs, longer than this.
     Migrating { lock: Duration, statement: Duration },
 }
@@ -48,6 +50,14 @@ impl Session {
                 ("DateStyle", "ISO".to_owned()),
                 ("IntervalStyle", "postgres".to_owned()),
                 ("row_security", "off".to_owned()),
+            ],
+            Self::Loading => vec![
+                ("lock_timeout", "0".to_owned()),
+                ("statement_timeout", "0".to_owned()),
+                ("idle_in_transaction_session_timeout", "0".to_owned()),
+                ("client_min_messages", "warning".to_owned()),
+                // Each table is a transaction, and whoever comes last waits for all of them.
+                ("synchronous_commit", "off".to_owned()),
             ],
             Self::Migrating { lock, statement } => {
                 vec![("lock_timeout", limit(lock)), ("statement_timeout", limit(statement))]

@@ -14,6 +14,7 @@ mod header;
 mod ident;
 mod in_place;
 mod inspect;
+mod loader;
 mod migrate;
 mod parallel;
 mod reader;

@@ -178,6 +178,18 @@ pub(super) fn judge(error: &ExecError, doing: Doing<'_>) -> DatabaseError {
     }
 }
 
+/// The same of what the server told a connection of ours.
+pub(super) fn judge_answer(error: sqlx::Error, doing: Doing<'_>) -> DatabaseError {
+    let is_answer = matches!(error, sqlx::Error::Database(_));
+    let said = EngineError::from(error);
+    let database = doing.database.to_owned();
+    match unavailable(said.code.as_deref().unwrap_or_default(), &said.text) {
+        true if is_answer => DatabaseError::Unavailable { what: format!("{database} says: {}", said.text) },
+        false if is_answer => DatabaseError::Damaged { database, source: said },
+        _ => doing.said(said),
+    }
+}
+
 /// True if a failure is that of the server, not of the dump. Pure; codes are those of
 /// postgresql.org/docs/current/errcodes-appendix.html.
 pub(super) fn unavailable(code: &str, text: &str) -> bool {

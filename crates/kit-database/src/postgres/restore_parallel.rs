@@ -1,23 +1,28 @@
 //! A dump into an empty database by several sessions: one makes what the rows need, several load rows side by side,
 //! one makes the rest. Rows of one table are dealt out in whole lines, so that a single large table gains, too, and
-//! nothing is held but what is on its way.
+//! nothing is held but what is on its way. Tables are filled one after the other, in the order of the dump, since what
+//! checks a row may ask other tables.
 //!
 //! There is no transaction around it: what is restored into must be thrown away after an error.
 
 use super::address::Address;
 use super::clients::Clients;
 use super::connect::Doing;
-use super::restore::{AHEAD, PIECE_BYTES, judge, psql};
-use super::scan::Scanner;
+use super::loader::{self, Order};
+use super::restore::{AHEAD, PIECE_BYTES, judge, judge_answer, psql, unreadable};
+use super::scan::{Scanner, UNKNOWN_TABLE};
 use super::split::{Part, Splitter};
 use crate::DatabaseError;
 use crate::pieces::{Piece, Pieces};
 use crate::schema_file::Nowhere;
 use kit_core::{Context, Rows};
-use kit_exec::{ExecError, Output};
+use kit_exec::ExecError;
 use std::num::NonZeroU8;
+use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::sync::mpsc::Sender;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::mpsc::{Sender, channel};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 /// Restores into `address`, which must be empty, with so many sessions for the rows.
@@ -30,49 +35,64 @@ pub(super) async fn run(
 ) -> Result<(), DatabaseError> {
     let database = doing.database.to_owned();
     let mut restore = Restore {
-        sessions: Sessions { cx, address, clients, tasks: JoinSet::new(), senders: Vec::new() },
+        sessions: Sessions {
+            cx,
+            address,
+            clients,
+            doing,
+            tasks: JoinSet::new(),
+            programs: Vec::new(),
+            loaders: Vec::new(),
+        },
         jobs: usize::from(jobs.get()),
         splitter: Splitter::default(),
         at: At::Before,
-        next: 0,
-        copying: Vec::new(),
-        copy: Vec::new(),
+        copy: Arc::from(""),
     };
     restore.sessions.start(&[]);
     let mut scanner = Scanner::new(Nowhere).telling(rows);
-    let poured = restore.pour(reader, &mut scanner).await;
-    let ended = match poured {
-        Ok(()) if scanner.incomplete().is_none() => restore.sessions.end().await.map_err(Stopped::Program),
-        Ok(()) => Err(Stopped::Incomplete(scanner.incomplete().unwrap_or_default())),
-        Err(stopped) => Err(stopped),
-    };
+    let ended = cx.cancel.unless(restore.all(reader, &mut scanner)).await;
+    let Some(ended) = ended else { return Err(doing.cancelled(cx)) };
     let Err(stopped) = ended else { return Ok(()) };
     // None of them may take this for the end.
     let first = restore.sessions.fail().await;
     match stopped {
         Stopped::Incomplete(problem) => Err(DatabaseError::Truncated { database, problem }),
-        Stopped::Read(source) if source.kind() == std::io::ErrorKind::UnexpectedEof => {
-            let problem = format!("the stream broke off: {source}");
-            Err(DatabaseError::Truncated { database, problem })
-        }
-        Stopped::Read(source) => Err(DatabaseError::Transfer { action: "read", database, source }),
-        Stopped::Program(error @ ExecError::Cancelled { .. }) => Err(error.into()),
-        Stopped::Program(error) => Err(judge(&error, doing)),
+        Stopped::Read(source) => Err(unreadable(source, doing)),
+        Stopped::Opened(error) => Err(error),
+        Stopped::Session(failed) => Err(failed.judge(doing)),
         // It says itself why it is gone.
-        Stopped::Gone => Err(match first {
-            Some(error @ ExecError::Cancelled { .. }) => error.into(),
-            Some(error) => judge(&error, doing),
-            None => doing.cancelled(cx),
-        }),
+        Stopped::Gone => Err(first.map_or_else(|| doing.cancelled(cx), |failed| failed.judge(doing))),
     }
 }
 
 enum Stopped {
     Read(std::io::Error),
     Incomplete(String),
-    Program(ExecError),
+    /// No connection came about.
+    Opened(DatabaseError),
+    Session(Failed),
     /// A session takes nothing any more.
     Gone,
+}
+
+/// Why a session failed.
+enum Failed {
+    Program(ExecError),
+    Connection(sqlx::Error),
+    /// A mistake of ours.
+    Bug(tokio::task::JoinError),
+}
+
+impl Failed {
+    fn judge(self, doing: Doing<'_>) -> DatabaseError {
+        match self {
+            Self::Program(error @ ExecError::Cancelled { .. }) => error.into(),
+            Self::Program(error) => judge(&error, doing),
+            Self::Connection(error) => judge_answer(error, doing),
+            Self::Bug(error) => doing.bug(&error),
+        }
+    }
 }
 
 /// How far it has come.
@@ -88,14 +108,23 @@ struct Restore<'a> {
     jobs: usize,
     splitter: Splitter,
     at: At,
-    /// Whose turn it is.
-    next: usize,
-    /// Which sessions have begun the COPY that is going on.
-    copying: Vec<bool>,
-    copy: Vec<u8>,
+    /// The COPY whose rows come.
+    copy: Arc<str>,
 }
 
 impl Restore<'_> {
+    async fn all(
+        &mut self,
+        reader: &mut (dyn AsyncRead + Send + Unpin),
+        scanner: &mut Scanner<Nowhere>,
+    ) -> Result<(), Stopped> {
+        self.pour(reader, scanner).await?;
+        match scanner.incomplete() {
+            Some(problem) => Err(Stopped::Incomplete(problem)),
+            None => self.sessions.end().await,
+        }
+    }
+
     async fn pour(
         &mut self,
         reader: &mut (dyn AsyncRead + Send + Unpin),
@@ -117,109 +146,171 @@ impl Restore<'_> {
     async fn one(&mut self, part: Part, bytes: Vec<u8>) -> Result<(), Stopped> {
         if self.at == At::Before && part != Part::Before {
             // The rows need all of it.
-            self.sessions.end().await.map_err(Stopped::Program)?;
-            // One more, for what stands between them.
-            for _ in 0..=self.jobs {
-                self.sessions.start(self.splitter.prelude());
-            }
-            self.copying = vec![false; self.jobs];
+            self.sessions.end().await?;
+            // For what stands between them.
+            self.sessions.start(self.splitter.prelude());
+            self.sessions.open(self.jobs, self.splitter.prelude()).await?;
             self.at = At::Among;
         }
         if self.at == At::Among && part == Part::After {
-            self.sessions.end().await.map_err(Stopped::Program)?;
+            self.sessions.end().await?;
             self.sessions.start(&[self.splitter.prelude(), self.splitter.defaults()].concat());
             self.at = At::After;
         }
         match part {
             // What should not be there any more is restored all the same, one after the other.
-            _ if self.at == At::After => self.sessions.send(0, bytes).await,
-            Part::Before | Part::After => self.sessions.send(0, bytes).await,
-            Part::Between => self.sessions.send(self.jobs, bytes).await,
-            Part::Copy => {
-                self.copy = bytes;
-                Ok(())
-            }
-            Part::Rows => {
-                let turn = self.next;
-                self.next = (turn + 1) % self.jobs;
-                let Some(begun) = self.copying.get_mut(turn) else { return Err(Stopped::Gone) };
-                if !std::mem::replace(begun, true) {
-                    self.sessions.send(turn, self.copy.clone()).await?;
-                }
-                self.sessions.send(turn, bytes).await
-            }
-            Part::EndOfRows => {
-                for turn in 0..self.jobs {
-                    if self.copying.get_mut(turn).is_some_and(std::mem::take) {
-                        self.sessions.send(turn, bytes.clone()).await?;
-                    }
-                }
-                Ok(())
-            }
+            _ if self.at == At::After => self.sessions.send(bytes).await,
+            Part::Before | Part::Between | Part::After => self.sessions.send(bytes).await,
+            Part::Copy => self.copy(bytes).await,
+            Part::Rows => self.sessions.load(Arc::clone(&self.copy), bytes).await,
+            // More of the same table may come.
+            Part::EndOfRows => Ok(()),
         }
+    }
+
+    async fn copy(&mut self, statement: Vec<u8>) -> Result<(), Stopped> {
+        if self.copy.as_bytes() == statement {
+            return Ok(());
+        }
+        self.sessions.end_table().await?;
+        let Ok(statement) = String::from_utf8(statement) else {
+            return Err(Stopped::Incomplete(UNKNOWN_TABLE.to_owned()));
+        };
+        self.copy = statement.into();
+        Ok(())
     }
 }
 
-/// The sessions of one stage.
+/// The sessions of one stage: one `psql`, and among the rows several connections of ours.
 struct Sessions<'a> {
     cx: &'a Context,
     address: &'a Address,
     clients: &'a Clients,
-    tasks: JoinSet<Result<Output, ExecError>>,
-    senders: Vec<Sender<Piece>>,
+    doing: Doing<'a>,
+    tasks: JoinSet<Result<(), Failed>>,
+    programs: Vec<Sender<Piece>>,
+    loaders: Vec<Loader>,
+}
+
+struct Loader {
+    orders: Sender<Order>,
+    /// It has rows of the table that is being filled.
+    has_rows: bool,
 }
 
 impl Sessions<'_> {
-    /// Starts one more.
+    /// Starts a `psql`.
     fn start(&mut self, prelude: &[u8]) {
         let (sender, pieces) = Pieces::channel(AHEAD);
         // There is room: nothing was sent yet.
         let _ = sender.try_send(Piece::Bytes(prelude.to_vec()));
         let command = psql(self.address, self.clients, pieces);
         let cx = self.cx.clone();
-        self.tasks.spawn(async move { command.run(&cx).await });
-        self.senders.push(sender);
+        self.tasks.spawn(async move { command.run(&cx).await.map(drop).map_err(Failed::Program) });
+        self.programs.push(sender);
     }
 
-    async fn send(&self, index: usize, bytes: Vec<u8>) -> Result<(), Stopped> {
-        match self.senders.get(index) {
-            Some(sender) => sender.send(Piece::Bytes(bytes)).await.map_err(|_| Stopped::Gone),
-            None => Err(Stopped::Gone),
-        }
-    }
-
-    /// Tells all of them that this was all, and waits for them.
-    async fn end(&mut self) -> Result<(), ExecError> {
-        for sender in self.senders.drain(..) {
-            // Who is gone says why below.
-            let _ = sender.send(Piece::End).await;
-        }
-        while let Some(ended) = self.tasks.join_next().await {
-            // A task that is aborted or panics ends the whole.
-            if let Ok(ended) = ended {
-                ended?;
+    /// Opens connections for rows.
+    async fn open(&mut self, jobs: usize, prelude: &[u8]) -> Result<(), Stopped> {
+        for _ in 0..jobs {
+            match loader::open(self.address, prelude, self.cx, self.doing).await {
+                Ok(connection) => {
+                    let (orders, given) = channel(AHEAD);
+                    self.tasks.spawn(async move {
+                        loader::load(connection, given).await.map_err(Failed::Connection)
+                    });
+                    self.loaders.push(Loader { orders, has_rows: false });
+                }
+                Err(error) if self.loaders.is_empty() || self.cx.cancel.is_cancelled() => {
+                    return Err(Stopped::Opened(error));
+                }
+                // The server or the role may have no more of them to give; one does it all, too.
+                Err(_) => break,
             }
         }
         Ok(())
     }
 
-    /// Ends all of them without an end; gives the first that had failed by itself.
-    async fn fail(&mut self) -> Option<ExecError> {
-        let mut first = None;
-        // Whoever is gone already knows better than those that are sent away now.
-        while let Some(Ok(ended)) = self.tasks.try_join_next() {
-            first = first.or(ended.err());
+    /// To the `psql`.
+    async fn send(&self, bytes: Vec<u8>) -> Result<(), Stopped> {
+        match self.programs.first() {
+            Some(sender) => sender.send(Piece::Bytes(bytes)).await.map_err(|_| Stopped::Gone),
+            None => Err(Stopped::Gone),
         }
-        if first.is_none() {
-            let gone = self.senders.iter().any(Sender::is_closed);
-            if gone && let Some(Ok(ended)) = self.tasks.join_next().await {
-                first = ended.err();
+    }
+
+    /// To the first connection that has room, so that what is small is loaded by one.
+    async fn load(&mut self, statement: Arc<str>, rows: Vec<u8>) -> Result<(), Stopped> {
+        let mut order = Order::Rows(statement, rows);
+        for loader in &mut self.loaders {
+            match loader.orders.try_send(order) {
+                Ok(()) => {
+                    loader.has_rows = true;
+                    return Ok(());
+                }
+                Err(TrySendError::Full(back)) => order = back,
+                Err(TrySendError::Closed(_)) => return Err(Stopped::Gone),
             }
         }
-        for sender in self.senders.drain(..) {
+        let waiting = self.loaders.iter().map(|loader| Box::pin(loader.orders.reserve()));
+        let (free, index, _) = futures_util::future::select_all(waiting).await;
+        free.map_err(|_| Stopped::Gone)?.send(order);
+        if let Some(loader) = self.loaders.get_mut(index) {
+            loader.has_rows = true;
+        }
+        Ok(())
+    }
+
+    /// Waits until the server has all rows of the table that is being filled.
+    async fn end_table(&mut self) -> Result<(), Stopped> {
+        let mut ended = Vec::new();
+        for loader in self.loaders.iter_mut().filter(|loader| loader.has_rows) {
+            loader.has_rows = false;
+            let (told, heard) = oneshot::channel();
+            loader.orders.send(Order::End(told)).await.map_err(|_| Stopped::Gone)?;
+            ended.push(heard);
+        }
+        for heard in ended {
+            heard.await.map_err(|_| Stopped::Gone)?;
+        }
+        Ok(())
+    }
+
+    /// Tells all of them that this was all, and waits for them.
+    async fn end(&mut self) -> Result<(), Stopped> {
+        self.end_table().await?;
+        self.loaders.clear();
+        for sender in self.programs.drain(..) {
+            // Who is gone says why below.
+            let _ = sender.send(Piece::End).await;
+        }
+        while let Some(ended) = self.tasks.join_next().await {
+            ended.map_err(Failed::Bug).flatten().map_err(Stopped::Session)?;
+        }
+        Ok(())
+    }
+
+    /// Ends all of them without an end; gives the first that had failed by itself.
+    async fn fail(&mut self) -> Option<Failed> {
+        let mut first = None;
+        // Whoever is gone already knows better than those that are sent away now.
+        while let Some(ended) = self.tasks.try_join_next() {
+            first = first.or(ended.map_err(Failed::Bug).flatten().err());
+        }
+        if first.is_none() {
+            let gone = self.programs.iter().any(Sender::is_closed)
+                || self.loaders.iter().any(|loader| loader.orders.is_closed());
+            if gone && let Some(ended) = self.tasks.join_next().await {
+                first = ended.map_err(Failed::Bug).flatten().err();
+            }
+        }
+        self.loaders.clear();
+        for sender in self.programs.drain(..) {
             let _ = sender.try_send(Piece::Failed);
         }
-        while self.tasks.join_next().await.is_some() {}
+        let gone = async { while self.tasks.join_next().await.is_some() {} };
+        // What is left then is ended when it is dropped.
+        let _ = self.cx.cancel.unless(gone).await;
         first
     }
 }

@@ -15,6 +15,7 @@ use memchr::memchr;
 use std::collections::BTreeMap;
 
 const TRAILER: &[u8] = b"-- PostgreSQL database dump complete";
+pub(super) const UNKNOWN_TABLE: &str = "it holds a COPY block whose table cannot be made out";
 const END_OF_ROWS: &[u8] = b"\\.";
 
 /// What a dump holds, as far as it was read.
@@ -223,7 +224,7 @@ impl<K: Keep> Scanner<K> {
         match table {
             Some((table, _)) => self.rows = Some((table, RowDigest::default(), Partial::default())),
             None => {
-                self.problem("it holds a COPY block whose table cannot be made out".to_owned());
+                self.problem(UNKNOWN_TABLE.to_owned());
                 let unknown = Qualified { schema: String::new(), name: String::new() };
                 self.rows = Some((unknown, RowDigest::default(), Partial::default()));
             }

@@ -67,3 +67,23 @@ async fn what_is_broken_or_cut_is_found_by_whichever_session_and_nothing_stays()
     let beside = "SELECT count(*) FROM pg_database WHERE datname LIKE 'shop_restore%'";
     assert_eq!(place.server.sql("postgres", beside), "0");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_are_filled_in_the_order_of_the_dump() {
+    let place = Place::with(
+        "CREATE TABLE a (n integer, pad text); INSERT INTO a SELECT i, repeat('x', 500) FROM generate_series(1, 5000) AS i;
+         CREATE FUNCTION knows(wanted bigint) RETURNS boolean LANGUAGE sql AS 'SELECT count(*) = wanted FROM public.a';
+         CREATE TABLE b (n integer CHECK (knows(5000))); INSERT INTO b SELECT generate_series(1, 1000)",
+    );
+    let (dump, report) = place.dump().await;
+    let database = place.database_with("shop", side_by_side());
+    let restored = place.restored_by(&database, &dump, needs(&report), Depth::Content).await.unwrap();
+    assert_eq!(compare(&report.inspection, &restored), []);
+    // A name in letters that nobody knows the meaning of.
+    let unknown: &[u8] = b"COPY public.gr\xfcn (n) FROM stdin;\n";
+    let text = String::from_utf8(dump).unwrap();
+    let (head, tail) = text.split_once("COPY public.b (n) FROM stdin;\n").unwrap();
+    let broken = [head.as_bytes(), unknown, tail.as_bytes()].concat();
+    let restored = place.restored_by(&database, &broken, needs(&report), Depth::Rows).await;
+    assert!(matches!(restored, Err(DatabaseError::Truncated { .. })), "{restored:?}");
+}

@@ -1,0 +1,104 @@
+//! A connection of ours that loads rows, instead of a `psql`: that one takes every line into its hands, which costs as
+//! much as inflating them, and its only connection cannot be told when a table is whole.
+
+use super::address::Address;
+use super::connect::{self, Doing, Session};
+use crate::DatabaseError;
+use kit_core::Context;
+use sqlx::postgres::{PgConnection, PgCopyIn};
+use std::sync::Arc;
+use tokio::sync::mpsc::Receiver;
+use tokio::sync::oneshot;
+
+/// After so many bytes a COPY is ended and begun anew: what the server says against a row is heard only at its end.
+const MOST_BYTES: usize = 64 << 20;
+
+/// What a loader is told.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// Whole rows of this COPY statement, which is begun if none goes on.
+    Rows(Arc<str>, Vec<u8>),
+    /// There are no more of it. Answered once the server has all of them.
+    End(oneshot::Sender<()>),
+}
+
+/// A connection with the settings with which the dump begins.
+pub(super) async fn open(
+    address: &Address,
+    prelude: &[u8],
+    cx: &Context,
+    doing: Doing<'_>,
+) -> Result<PgConnection, DatabaseError> {
+    let mut connection = connect::open(address, Session::Loading, cx, doing).await?;
+    doing.run(cx, connect::execute(&mut connection, settings(prelude))).await?;
+    Ok(connection)
+}
+
+/// Without the commands that only `psql` knows.
+fn settings(prelude: &[u8]) -> String {
+    let text = String::from_utf8_lossy(prelude);
+    text.split_inclusive('\n').filter(|line| !line.starts_with('\\')).collect()
+}
+
+/// Loads until nobody has anything more to load. Rows whose end was never said are taken back.
+pub(super) async fn load(
+    mut connection: PgConnection,
+    mut orders: Receiver<Order>,
+) -> Result<(), sqlx::Error> {
+    while let Some(order) = orders.recv().await {
+        match order {
+            Order::Rows(statement, rows) => copy(&mut connection, &statement, rows, &mut orders).await?,
+            // Its COPY was ended already.
+            Order::End(told) => {
+                let _ = told.send(());
+            }
+        }
+    }
+    connect::close(connection).await;
+    Ok(())
+}
+
+/// One COPY, from its first rows to its end.
+async fn copy(
+    connection: &mut PgConnection,
+    statement: &str,
+    first: Vec<u8>,
+    orders: &mut Receiver<Order>,
+) -> Result<(), sqlx::Error> {
+    let mut copy: PgCopyIn<&mut PgConnection> = connection.copy_in_raw(statement).await?;
+    let mut bytes = first.len();
+    copy.send(first).await?;
+    while bytes < MOST_BYTES {
+        match orders.recv().await {
+            Some(Order::Rows(_, rows)) => {
+                bytes += rows.len();
+                copy.send(rows).await?;
+            }
+            Some(Order::End(told)) => {
+                copy.finish().await?;
+                let _ = told.send(());
+                return Ok(());
+            }
+            None => {
+                copy.abort("the rows broke off").await?;
+                return Err(sqlx::Error::Protocol("the rows broke off".to_owned()));
+            }
+        }
+    }
+    copy.finish().await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn psqls_own_commands_are_left_out_of_the_settings() {
+        let prelude =
+            b"--\n-- PostgreSQL database dump\n--\n\n\\restrict x\n\nSET client_encoding = 'UTF8';\n";
+        assert_eq!(
+            settings(prelude),
+            "--\n-- PostgreSQL database dump\n--\n\n\nSET client_encoding = 'UTF8';\n"
+        );
+    }
+}
