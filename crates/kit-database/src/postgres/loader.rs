@@ -1,12 +1,13 @@
 //! A connection of ours that loads rows, instead of a `psql`: that one takes every line into its hands, which costs as
-//! much as inflating them, and its only connection cannot be told when a table is whole.
+//! much as inflating them, and it cannot tell when a table is whole. Or one that makes indexes.
 
 use super::address::Address;
 use super::connect::{self, Doing, Session};
 use crate::DatabaseError;
 use kit_core::Context;
 use sqlx::postgres::{PgConnection, PgCopyIn};
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::oneshot;
 
@@ -86,6 +87,20 @@ async fn copy(
         }
     }
     copy.finish().await.map(drop)
+}
+
+/// Statements that nobody has begun yet.
+pub(super) type Queue = Arc<Mutex<VecDeque<String>>>;
+
+/// Runs statement after statement until none is left.
+pub(super) async fn run(mut connection: PgConnection, queue: Queue) -> Result<(), sqlx::Error> {
+    loop {
+        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let Some(statement) = next else { break };
+        connect::execute(&mut connection, statement).await?;
+    }
+    connect::close(connection).await;
+    Ok(())
 }
 
 #[cfg(test)]

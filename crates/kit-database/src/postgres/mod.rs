@@ -1,6 +1,7 @@
 //! PostgreSQL: dumped by `pg_dump`, restored by `psql`, examined and migrated through sqlx.
 
 mod address;
+mod after;
 mod archive;
 mod assertions;
 mod beside;
@@ -22,6 +23,7 @@ mod restore;
 mod restore_parallel;
 mod scan;
 mod scratch;
+mod sessions;
 mod split;
 mod swap;
 #[cfg(test)]
