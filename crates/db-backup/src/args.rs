@@ -4,7 +4,7 @@ use crate::ladder::Rules;
 use kit_contract::config::{ExternalCommand, ScratchKind, WantedProof};
 use kit_contract::{Name, Reason};
 use kit_core::{Secret, StepError};
-use kit_database::{OpenOptions, ScratchPlace};
+use kit_database::{OpenOptions, ScratchPlace, Tools};
 use kit_step::ToolContext;
 use std::path::PathBuf;
 
@@ -131,6 +131,6 @@ fn options(database: &kit_contract::config::Database, cx: &ToolContext) -> Resul
         (None, ScratchKind::Cluster) => ScratchPlace::Auto,
         (None, ScratchKind::Beside) => ScratchPlace::Beside,
     };
-    let tools = database.tools.as_ref().map(|folder| cx.resolve(folder));
+    let tools = database.tools.as_ref().map(|tools| Tools::of(tools, |folder| cx.resolve(folder)));
     Ok(OpenOptions { scratch, tools, ..OpenOptions::of(database) })
 }

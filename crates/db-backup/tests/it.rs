@@ -12,6 +12,8 @@ mod assertions;
 mod bucket;
 #[path = "it/bundle.rs"]
 mod bundle;
+#[path = "it/container.rs"]
+mod container;
 #[path = "it/encrypted.rs"]
 mod encrypted;
 #[path = "it/external.rs"]

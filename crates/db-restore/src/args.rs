@@ -3,7 +3,7 @@
 use crate::catalogue::Wanted;
 use kit_contract::{Name, Reason};
 use kit_core::{Secret, StepError};
-use kit_database::OpenOptions;
+use kit_database::{OpenOptions, Tools};
 use kit_step::ToolContext;
 use std::num::NonZeroU8;
 
@@ -80,7 +80,7 @@ impl Args {
         let target = |database: &kit_contract::config::Database| {
             let url = cx.secret_ref(&database.url)?;
             let input = format!("{} of database {}", database.url.env, database.name);
-            let tools = database.tools.as_ref().map(|folder| cx.resolve(folder));
+            let tools = database.tools.as_ref().map(|tools| Tools::of(tools, |folder| cx.resolve(folder)));
             let restore_jobs = NonZeroU8::new(self.jobs);
             let options = OpenOptions { tools, restore_jobs, ..OpenOptions::of(database) };
             Ok(Target { name: database.name.clone(), url, input, options })

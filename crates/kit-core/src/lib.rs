@@ -31,7 +31,7 @@ pub use numbers::{count_text, size_text};
 pub use out::{Captured, Out};
 pub use progress::{Progress, Rows};
 pub use redact::Redactor;
-pub use scratch::ScratchFolder;
+pub use scratch::{Abandoned, ScratchFolder};
 pub use secret::Secret;
 pub use text::{display_url, sanitise};
 pub use workflow_command::{Level, WorkflowCommand};

@@ -27,6 +27,22 @@ impl ScratchFolder {
     /// # Errors
     /// If it cannot be made. That something old cannot be removed is no error: it may be removed by the next one.
     pub fn new(within: &Path, prefix: &str) -> Result<(Self, Vec<PathBuf>), FsError> {
+        let made = Self::make(within, prefix)?;
+        let abandoned = made.abandoned(prefix).into_iter();
+        let removed = abandoned
+            .filter_map(|folder| {
+                let path = folder.path.clone();
+                folder.remove().then_some(path)
+            })
+            .collect();
+        Ok((made, removed))
+    }
+
+    /// Makes one, and removes nothing.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn make(within: &Path, prefix: &str) -> Result<Self, FsError> {
         let failed = |source| FsError { action: "make a folder in", path: within.to_owned(), source };
         // Without this, whoever may look into `within` could look into it, too.
         let ours = std::fs::Permissions::from_mode(0o700);
@@ -36,8 +52,26 @@ impl ScratchFolder {
         let lock =
             crate::fs::try_lock(&made)?.ok_or_else(|| failed(std::io::ErrorKind::WouldBlock.into()))?;
         crate::fs::rename(&made, &folder.path().join(LOCK))?;
-        let removed = remove_abandoned(within, prefix, folder.path());
-        Ok((Self { folder, _lock: lock }, removed))
+        Ok(Self { folder, _lock: lock })
+    }
+
+    /// Those beside it, of this prefix, that processes left which were killed. Nobody else gets them as long as they are
+    /// held here.
+    pub fn abandoned(&self, prefix: &str) -> Vec<Abandoned> {
+        let Some(within) = self.path().parent() else { return Vec::new() };
+        let owner = |path: &Path| std::fs::symlink_metadata(path).ok().filter(std::fs::Metadata::is_dir);
+        let Some(us) = owner(self.path()).map(|found| found.uid()) else { return Vec::new() };
+        let names = crate::fs::list(within).ok().flatten().unwrap_or_default();
+        let others = names.into_iter().filter(|name| name.starts_with(prefix)).map(|name| within.join(name));
+        let hold = |path: PathBuf| {
+            let file = path.join(LOCK);
+            // Only what is ours, and not what a link leads to; a folder without the file is just being made.
+            let is_ours = owner(&path).is_some_and(|found| found.uid() == us)
+                && std::fs::symlink_metadata(&file).is_ok_and(|found| found.is_file());
+            let lock = is_ours.then(|| crate::fs::try_lock(&file).ok().flatten()).flatten()?;
+            Some(Abandoned { path, _lock: lock })
+        };
+        others.filter(|path| path != self.path()).filter_map(hold).collect()
     }
 
     /// Where it is.
@@ -46,21 +80,23 @@ impl ScratchFolder {
     }
 }
 
-/// Removes the folders that no living process holds, and gives their paths.
-fn remove_abandoned(within: &Path, prefix: &str, ours: &Path) -> Vec<PathBuf> {
-    let owner = |path: &Path| std::fs::symlink_metadata(path).ok().filter(std::fs::Metadata::is_dir);
-    let Some(us) = owner(ours).map(|found| found.uid()) else { return Vec::new() };
-    let names = crate::fs::list(within).ok().flatten().unwrap_or_default();
-    let others = names.into_iter().filter(|name| name.starts_with(prefix)).map(|name| within.join(name));
-    let is_abandoned = |path: &PathBuf| {
-        let lock = path.join(LOCK);
-        // Only what is ours, and not what a link leads to; a folder without the file is just being made.
-        owner(path).is_some_and(|found| found.uid() == us)
-            && std::fs::symlink_metadata(&lock).is_ok_and(|found| found.is_file())
-            && matches!(crate::fs::try_lock(&lock), Ok(Some(_)))
-    };
-    let abandoned = others.filter(|path| path != ours).filter(is_abandoned);
-    abandoned.filter(|path| std::fs::remove_dir_all(path).is_ok()).collect()
+/// The folder of a process that lives no more.
+#[derive(Debug)]
+pub struct Abandoned {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Abandoned {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Removes it. False: it is still there, or part of it.
+    pub fn remove(self) -> bool {
+        std::fs::remove_dir_all(&self.path).is_ok()
+    }
 }
 
 #[cfg(test)]

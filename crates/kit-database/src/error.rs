@@ -264,8 +264,8 @@ impl DatabaseError {
             ],
             Self::Tool { .. } => vec![
                 "install the client of the server's version (on Debian `apt-get install \
-                 postgresql-client-<version>` or `mariadb-client`), or name its folder with `tools` in \
-                 [[databases]]",
+                 postgresql-client-<version>` or `mariadb-client`), or name in [[databases]] where it is: its folder, \
+                 `tools = \"<folder>\"`, or an image, `tools = { image = \"postgres:<version>\" }`",
             ],
             Self::Unavailable { .. } => vec![
                 "give a scratch server that has what is missing (scratch_url in [[databases]]), or ask for less \

@@ -10,8 +10,12 @@ const LIBRARIES: &[&str] = &["/usr/libexec/coreutils/libstdbuf.so", "/usr/lib/co
 /// A quarter of the pipe: the program goes on while we read.
 const BUFFER_BYTES: usize = 256 * 1024;
 
-/// Gives the program's stdout a large buffer, where that can be done. What it writes is the same.
+/// Gives the program's stdout a large buffer, where that can be done. What it writes is the same. In a container the
+/// library would have to be of the image, which nobody knows.
 pub(crate) fn large_writes(command: Command) -> Command {
+    if command.is_in_container() {
+        return command;
+    }
     match LIBRARIES.iter().find(|library| Path::new(library).is_file()) {
         Some(library) => command.env("LD_PRELOAD", *library).env("_STDBUF_O", BUFFER_BYTES.to_string()),
         None => command,

@@ -8,6 +8,8 @@
 #![warn(missing_docs)]
 
 pub mod assertions;
+#[cfg(test)]
+mod container_tests;
 mod database;
 mod decode;
 mod error;
@@ -24,6 +26,7 @@ mod rows;
 mod schema_file;
 mod sqlite;
 mod throwaway;
+mod tools;
 mod via;
 
 pub use database::{Beside, Database, Dump, DumpReport, SchemaScript, Scratch, ServerInfo, Swapped};
@@ -33,3 +36,4 @@ pub use migration::{
     Drift, DriftKind, MigrationFile, MigrationOutcome, MigrationSet, MigrationStatus, RecordedMigration,
 };
 pub use open::{OpenOptions, ScratchPlace, open, open_for_restore};
+pub use tools::{Tools, ToolsImage};

@@ -4,11 +4,10 @@ use crate::mysql::MysqlDatabase;
 use crate::postgres::PostgresDatabase;
 use crate::redis::RedisDatabase;
 use crate::sqlite::SqliteDatabase;
-use crate::{Database, DatabaseError};
+use crate::{Database, DatabaseError, Tools};
 use kit_contract::config::{self, DumpFormat};
 use kit_core::{Context, Rows, Secret};
 use std::num::NonZeroU8;
-use std::path::PathBuf;
 
 /// Schemes that are known.
 const SCHEMES: &[(&str, Kind)] = &[
@@ -47,8 +46,8 @@ pub enum ScratchPlace {
 pub struct OpenOptions {
     /// Where restores are tried; SQLite needs only a folder.
     pub scratch: ScratchPlace,
-    /// Folder of the engine's own programs (`pg_dump`); without this, those that are installed.
-    pub tools: Option<PathBuf>,
+    /// The engine's own programs (`pg_dump`); without this, those that are installed.
+    pub tools: Option<Tools>,
     /// Connections that copy the rows of large tables side by side (PostgreSQL); without this, the engine's own
     /// program copies everything.
     pub dump_jobs: Option<NonZeroU8>,

@@ -1,11 +1,12 @@
 //! What to run, and how.
 
+use crate::container::{Files, Inside, Launch, Removal};
 use crate::environment::find;
 use crate::group::{Group, KillOnDrop, LONGEST_GRACE};
 use crate::running::{Output, Running};
 use crate::sink::Sink;
 use crate::supervise::{Supervisor, Watch};
-use crate::{EnvPolicy, ExecError, Stdin, Stdout};
+use crate::{Container, EnvPolicy, ExecError, Stdin, Stdout};
 use kit_core::{Cause, Context, Secret};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -27,6 +28,8 @@ pub struct Command {
     pub(crate) deadline: Option<Duration>,
     pub(crate) grace: Duration,
     pub(crate) accepted: Vec<i32>,
+    pub(crate) container: Option<Container>,
+    files: Files,
 }
 
 impl Command {
@@ -45,6 +48,8 @@ impl Command {
             deadline: None,
             grace: LONGEST_GRACE,
             accepted: vec![0],
+            container: None,
+            files: Files::new(),
         }
     }
 
@@ -134,6 +139,35 @@ impl Command {
         self
     }
 
+    /// Runs it in a container, where it sees of this machine the network, the variables that are set here, and what
+    /// [`Command::reads`] and [`Command::writes`] name; it inherits no environment. Of the program only the name counts:
+    /// the image says where it is.
+    #[must_use]
+    pub fn in_container(mut self, container: &Container) -> Self {
+        self.container = Some(container.clone());
+        self
+    }
+
+    /// True if it runs in a container.
+    pub const fn is_in_container(&self) -> bool {
+        self.container.is_some()
+    }
+
+    /// What the program needs to read of the file system: a file, or a folder with all in it. Only a container has to
+    /// be told.
+    #[must_use]
+    pub fn reads(mut self, path: impl Into<PathBuf>) -> Self {
+        self.files.entry(path.into()).or_insert(false);
+        self
+    }
+
+    /// A folder in which the program writes. Only a container has to be told.
+    #[must_use]
+    pub fn writes(mut self, path: impl Into<PathBuf>) -> Self {
+        self.files.insert(path.into(), true);
+        self
+    }
+
     /// Runs the program to its end.
     ///
     /// To run something although the step is cancelled, such as an undo, give it a context with a
@@ -168,7 +202,7 @@ impl Command {
             return Err(ExecError::Cancelled { program: self.program, cause, started: false });
         }
         let stdin = std::mem::take(&mut self.stdin);
-        let mut child = self.start(cx, !matches!(stdin, Stdin::Empty))?;
+        let (mut child, container) = self.start(cx, !matches!(stdin, Stdin::Empty))?;
         let Some(group) = Group::of(&child) else {
             let source = std::io::Error::other("it has no process id");
             return Err(ExecError::Lost { program: self.program, source });
@@ -177,8 +211,8 @@ impl Command {
         let stdout = child.stdout.take();
         stdout.iter().for_each(widen);
         let watch = Watch::default();
-        let supervisor = Supervisor::new(&self, cx, child, group, watch.clone(), stdin);
-        Ok(Running::new(guard, stdout, watch, supervisor, &self, cx))
+        let supervisor = Supervisor::new(&self, cx, (child, container.clone()), group, watch.clone(), stdin);
+        Ok(Running::new((guard, container), stdout, watch, supervisor, &self, cx))
     }
 
     /// How the log names the child.
@@ -188,18 +222,36 @@ impl Command {
     }
 
     #[allow(clippy::disallowed_methods, reason = "the one place that starts processes")]
-    fn start(&self, cx: &Context, reads: bool) -> Result<tokio::process::Child, ExecError> {
+    fn start(
+        &self,
+        cx: &Context,
+        reads: bool,
+    ) -> Result<(tokio::process::Child, Option<Removal>), ExecError> {
         let mut set = self.env.clone();
         for (name, secret) in &self.secrets {
             cx.redactor.learn(secret.expose());
             set.insert(name.clone(), secret.expose().to_owned());
         }
-        let env = self.policy.apply(&cx.env, &set);
-        let file = self.locate(env.get("PATH").map(String::as_str))?;
         let spawn_error = |source| ExecError::Spawn { program: self.program.clone(), source };
-        let mut command = tokio::process::Command::new(file);
-        command.arg0(&self.program).args(&self.args).env_clear().envs(env);
-        if let Some(folder) = &self.folder {
+        let launch = self.launch(&set, reads).map_err(spawn_error)?;
+        // The engine's client finds its engine and its credentials in the environment; nothing of that goes further.
+        let policy = if launch.is_some() { EnvPolicy::Full } else { self.policy };
+        let env = policy.apply(&cx.env, &set);
+        let mut command = match &launch {
+            Some(launch) => {
+                let mut client = tokio::process::Command::new(&launch.client);
+                client.args(&launch.args);
+                client
+            }
+            None => {
+                let file = self.locate(env.get("PATH").map(String::as_str))?;
+                let mut program = tokio::process::Command::new(file);
+                program.arg0(&self.program).args(&self.args);
+                program
+            }
+        };
+        command.env_clear().envs(env);
+        if let Some(folder) = self.folder.as_ref().filter(|_| launch.is_none()) {
             // The system would say "no such file" of the program.
             if !folder.is_dir() {
                 let text = format!("there is no folder {}", folder.display());
@@ -207,14 +259,31 @@ impl Command {
             }
             command.current_dir(folder);
         }
-        command
+        let child = command
             .stdin(if reads { Stdio::piped() } else { Stdio::null() })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
-            .map_err(spawn_error)
+            .map_err(spawn_error)?;
+        let container = self.container.as_ref().zip(launch.as_ref());
+        Ok((child, container.map(|(container, launch)| Removal::of(container, launch, cx))))
+    }
+
+    /// What is started instead, if it runs in a container.
+    fn launch(&self, set: &BTreeMap<String, String>, reads: bool) -> std::io::Result<Option<Launch>> {
+        let Some(container) = &self.container else { return Ok(None) };
+        let variables: Vec<&str> = set.keys().map(String::as_str).collect();
+        let inside = Inside {
+            program: &self.program,
+            args: &self.args,
+            variables: &variables,
+            files: &self.files,
+            folder: self.folder.as_deref(),
+            reads,
+        };
+        Launch::new(container, &inside).map(Some)
     }
 
     /// The program's file, as [`which`](crate::which) would find it. A path is left to the system,

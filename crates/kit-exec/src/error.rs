@@ -1,5 +1,6 @@
 //! Why a child did not do what it was started for.
 
+use crate::Trouble;
 use kit_contract::Reason;
 use kit_core::{Cause, StepError};
 
@@ -107,6 +108,18 @@ pub enum ExecError {
         /// Why.
         source: std::io::Error,
     },
+    /// The engine of containers did not run it, or lost it: nothing is known about what the program would have said.
+    #[error("{}", trouble.tell(engine, image))]
+    Container {
+        /// What runs containers, or would.
+        engine: String,
+        /// The image, as it is named.
+        image: String,
+        /// What is wrong.
+        trouble: crate::Trouble,
+        /// The engine's last words, redacted and sanitised.
+        stderr_tail: Vec<String>,
+    },
     /// [`Running::stop`](crate::Running::stop) ended it.
     #[error("`{program}` was ended because it was no longer needed")]
     Stopped {
@@ -120,6 +133,10 @@ impl ExecError {
     pub fn reason(&self) -> Reason {
         match self {
             Self::NotFound { .. } => Reason::ToolMissing,
+            Self::Container { trouble, .. } => match trouble {
+                Trouble::NoEngine | Trouble::NoProgram { .. } => Reason::ToolMissing,
+                Trouble::NoAnswer | Trouble::NoImage | Trouble::NotRun { .. } => Reason::CommandFailed,
+            },
             Self::Deadline { .. } => Reason::DeadlineExceeded,
             Self::Cancelled { cause, .. } => match cause {
                 Cause::Interrupted => Reason::Interrupted,
@@ -139,13 +156,22 @@ impl ExecError {
     /// The last lines of the child's stderr, redacted and sanitised; empty where none are known.
     pub fn stderr_tail(&self) -> &[String] {
         match self {
-            Self::Failed { stderr_tail, .. } | Self::Deadline { stderr_tail, .. } => stderr_tail,
+            Self::Failed { stderr_tail, .. }
+            | Self::Deadline { stderr_tail, .. }
+            | Self::Container { stderr_tail, .. } => stderr_tail,
             _ => &[],
         }
     }
 
+    /// True if the program itself was not heard: the step was cancelled, or the engine of containers did not run it.
+    /// Nothing follows from that for what the program was to look at.
+    pub const fn is_unheard(&self) -> bool {
+        matches!(self, Self::Cancelled { .. } | Self::Container { .. })
+    }
+
     fn hint(&self) -> Option<String> {
         match self {
+            Self::Container { engine, trouble, .. } => Some(trouble.hint(engine)),
             Self::NotFound { program } => Some(format!("install `{program}`, or put it on PATH")),
             Self::Failed { status: Status::Signal(9), .. } => {
                 Some("was the machine out of memory? that is how the system ends programs then".to_owned())

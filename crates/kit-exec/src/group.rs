@@ -1,5 +1,6 @@
 //! A child's process group: the child and everything that it started.
 
+use crate::container::Removal;
 use crate::members;
 use kit_core::Clock;
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
@@ -52,10 +53,19 @@ impl Group {
 
     /// Ends the group: SIGINT, after `grace` SIGTERM, after `grace` again SIGKILL. Returns as soon as
     /// everybody is gone, at the latest after two graces and half a second; false if somebody is
-    /// left even then.
-    pub(crate) async fn end(&self, child: &mut Child, clock: Clock, grace: Duration) -> bool {
+    /// left even then. A container that is still there when SIGKILL's turn comes is removed by force before it.
+    pub(crate) async fn end(
+        &self,
+        child: &mut Child,
+        clock: Clock,
+        grace: Duration,
+        container: Option<&Removal>,
+    ) -> bool {
         let mut gone = false;
         for (signal, grace) in [(Signal::INT, grace), (Signal::TERM, grace), (Signal::KILL, KILL_GRACE)] {
+            if let Some(container) = container.filter(|_| signal == Signal::KILL) {
+                container.run(clock).await;
+            }
             self.signal(signal);
             // A stopped process, such as one that asked a terminal, takes signals only when continued.
             self.signal(Signal::CONT);
@@ -93,8 +103,9 @@ mod tests {
 
     #[test]
     fn a_step_has_time_left_after_its_children_are_ended() {
-        // The frame must be gone 7 s after the first signal; children get at most 5 of them.
+        // The frame must be gone 7 s after the first signal; children get at most 5 of them, containers 6.
         let longest = LONGEST_GRACE * 2 + KILL_GRACE + crate::supervise::DRAIN_AFTER_STOP;
         assert!(longest <= Duration::from_secs(5));
+        assert!(longest + crate::container::REMOVAL_LIMIT <= Duration::from_secs(6));
     }
 }

@@ -17,6 +17,7 @@
 #![warn(missing_docs)]
 
 mod command;
+mod container;
 mod environment;
 mod error;
 mod group;
@@ -28,6 +29,7 @@ mod stdin;
 mod supervise;
 
 pub use command::Command;
+pub use container::{Container, Image, Trouble};
 pub use environment::{EnvPolicy, which};
 pub use error::{ExecError, Status};
 pub use running::{Output, Running};

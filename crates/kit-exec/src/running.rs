@@ -1,5 +1,6 @@
 //! A child that runs, and what it left.
 
+use crate::container::{self, Container, Removal, RemoveOnDrop};
 use crate::group::KillOnDrop;
 use crate::sink::Sink;
 use crate::supervise::{End, Ended, Supervisor, Watch};
@@ -44,7 +45,9 @@ impl Output {
 /// [`Running::finish`] tells whether what was read is whole.
 #[derive(Debug)]
 pub struct Running {
-    // First, so that a drop kills the group before anything else.
+    // First: whoever is killed before it would leave it behind.
+    _container: Option<RemoveOnDrop>,
+    // Then this, so that a drop kills the group before anything else.
     guard: KillOnDrop,
     supervisor: AbortOnDropHandle<Ended>,
     /// `None` after its end.
@@ -55,12 +58,14 @@ pub struct Running {
     late_bytes: usize,
     program: String,
     accepted: Vec<i32>,
+    /// In which it runs, if so.
+    within: Option<Container>,
     out: Out,
 }
 
 impl Running {
     pub(crate) fn new(
-        guard: KillOnDrop,
+        (guard, container): (KillOnDrop, Option<Removal>),
         stdout: Option<ChildStdout>,
         watch: Watch,
         supervisor: Supervisor,
@@ -68,6 +73,7 @@ impl Running {
         cx: &Context,
     ) -> Self {
         Self {
+            _container: container.map(RemoveOnDrop),
             guard,
             supervisor: AbortOnDropHandle::new(tokio::spawn(supervisor.stay())),
             stdout,
@@ -76,6 +82,7 @@ impl Running {
             watch,
             program: command.program.clone(),
             accepted: command.accepted.clone(),
+            within: command.container.clone(),
             out: cx.out.clone(),
         }
     }
@@ -120,14 +127,17 @@ impl Running {
             End::Input(source) => return Err(ExecError::Input { program, source }),
             End::Lost(source) => return Err(ExecError::Lost { program, source }),
         };
-        let code = match (status.code(), status.signal()) {
-            (Some(code), _) if self.accepted.contains(&code) => code,
-            (Some(code), _) => {
-                return Err(ExecError::Failed { program, status: Status::Code(code), stderr_tail });
-            }
-            (None, signal) => {
-                let status = Status::Signal(signal.unwrap_or_default());
-                return Err(ExecError::Failed { program, status, stderr_tail });
+        let status = match status.code() {
+            Some(code) => Status::Code(code),
+            None => Status::Signal(status.signal().unwrap_or_default()),
+        };
+        let code = match (status, &self.within) {
+            (Status::Code(code), _) if self.accepted.contains(&code) => code,
+            (status, None) => return Err(ExecError::Failed { program, status, stderr_tail }),
+            (status, Some(within)) => {
+                let unheard = container::unheard(within, &program, status, &stderr_tail);
+                let status = container::inner(status);
+                return Err(unheard.unwrap_or(ExecError::Failed { program, status, stderr_tail }));
             }
         };
         if cut && !lenient {

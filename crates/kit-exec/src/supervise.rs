@@ -1,5 +1,6 @@
 //! The task that stays with a child from its start to its end.
 
+use crate::container::Removal;
 use crate::group::{Group, KillOnDrop};
 use crate::lines::{LOG_LINE_BYTES, Splitter, Tail};
 use crate::stdin::{Fed, feed};
@@ -61,13 +62,15 @@ pub(crate) struct Supervisor {
     feeder: Option<AbortOnDropHandle<Fed>>,
     stderr: Option<AbortOnDropHandle<()>>,
     tail: Arc<Mutex<Tail>>,
+    /// Of its container, if it runs in one.
+    container: Option<Removal>,
 }
 
 impl Supervisor {
     pub(crate) fn new(
         command: &Command,
         cx: &Context,
-        mut child: Child,
+        (mut child, container): (Child, Option<Removal>),
         group: Arc<Group>,
         watch: Watch,
         stdin: Stdin,
@@ -93,6 +96,7 @@ impl Supervisor {
             feeder: feeder.map(AbortOnDropHandle::new),
             stderr: stderr.map(AbortOnDropHandle::new),
             tail,
+            container,
         }
     }
 
@@ -104,8 +108,18 @@ impl Supervisor {
             // From here on the number may be somebody else's. What the child left behind on purpose,
             // such as a server that it started, is left alone.
             self.group.release();
-        } else if !self.group.end(&mut self.child, self.cx.clock, self.grace).await {
-            self.cx.out.say(&format!("note: `{}` or what it started could not be ended", self.label));
+        } else {
+            let container = self.container.as_ref();
+            if !self.group.end(&mut self.child, self.cx.clock, self.grace, container).await {
+                self.cx.out.say(&format!("note: `{}` or what it started could not be ended", self.label));
+            }
+        }
+        if let Some(container) = &self.container {
+            // Who gave a code saw the end of the container.
+            if !matches!(&end, End::Exited(status) if status.code().is_some()) {
+                container.run(self.cx.clock).await;
+            }
+            container.release();
         }
         let duration_ms = self.cx.clock.elapsed_ms().saturating_sub(self.started_ms);
         if let Some(source) = self.broken_input().await

@@ -9,6 +9,7 @@
 //! - [`Terminal`] has a process at one end and a person at the other;
 //! - [`http::Server`] answers what the test scripted and fails the test on anything else;
 //! - [`postgres::Server`], [`mariadb::Server`] and [`redis::Server`] are real database servers, on ports of their own;
+//! - [`containers::Engine`] is a real engine that runs containers, of images made from this machine's programs;
 //! - [`ssh::Server`] is a real ssh server, which leads to them.
 //!
 //! The binary `rehearse` is a step whose every way to end can be chosen; `tests/frame` proves the frame
@@ -26,6 +27,7 @@
 )]
 
 mod artifacts;
+pub mod containers;
 mod database;
 mod disk;
 pub mod git;

@@ -69,6 +69,12 @@ impl Server {
         format!("mariadb://{user}:{password}@127.0.0.1:{}/{database}", self.port)
     }
 
+    /// The URL of a database over the socket, for `root`.
+    pub fn socket_url(&self, database: &str) -> String {
+        let socket = self.daemon.folder.path().join("my.sock");
+        format!("mariadb://root@localhost/{database}?socket={}", socket.display())
+    }
+
     /// The password that must not be seen anywhere.
     pub const fn password(&self) -> &'static str {
         PASSWORD

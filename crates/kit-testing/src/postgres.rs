@@ -122,6 +122,18 @@ impl Server {
         format!("postgres://{user}:{password}@127.0.0.1:{}/{database}", self.port)
     }
 
+    /// The URL of a database over the socket, for the superuser.
+    pub fn socket_url(&self, database: &str) -> String {
+        let folder = self.daemon.folder.path().display();
+        format!("postgres:///{database}?host={folder}&port={}&user={USER}", self.port)
+    }
+
+    /// Its major version.
+    pub fn major(&self) -> String {
+        let number: u32 = self.sql("postgres", "SHOW server_version_num").parse().expect("a number");
+        (number / 10_000).to_string()
+    }
+
     /// The password that must not be seen anywhere.
     pub const fn password(&self) -> &'static str {
         PASSWORD

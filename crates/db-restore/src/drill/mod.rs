@@ -14,7 +14,7 @@ use kit_contract::body::Drill;
 use kit_contract::config::{self, DrillLimits, ScratchKind, Span};
 use kit_contract::{Artifact, Name, Reason};
 use kit_core::{Secret, StepError};
-use kit_database::{OpenOptions, ScratchPlace};
+use kit_database::{OpenOptions, ScratchPlace, Tools};
 use kit_step::{CommandSpec, Example, IdentityRule, Outcome, OutputSpec, Step, StepContext, ToolContext};
 use kit_store::Layout;
 use std::num::NonZeroU8;
@@ -168,7 +168,7 @@ fn place(
     jobs: u8,
     cx: &ToolContext,
 ) -> Result<(Option<Secret>, OpenOptions), StepError> {
-    let tools = database.tools.as_ref().map(|folder| cx.resolve(folder));
+    let tools = database.tools.as_ref().map(|tools| Tools::of(tools, |folder| cx.resolve(folder)));
     let (url, scratch) = match (&database.scratch_url, database.scratch) {
         (Some(reference), _) => (None, ScratchPlace::Server(cx.secret_ref(reference)?)),
         (None, ScratchKind::Cluster) => (None, ScratchPlace::Auto),

@@ -1,5 +1,5 @@
 use super::address::{check_address, check_headers};
-use super::{Assertion, ConfigError, SecretRef, Span};
+use super::{Assertion, ConfigError, SecretRef, Span, Tools};
 use crate::Name;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -182,9 +182,10 @@ pub struct Database {
     /// Where the URL of a server is found on which restores are tried; wins over `scratch`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scratch_url: Option<SecretRef>,
-    /// Folder of the engine's own programs (`pg_dump`, `mariadb-dump`, `redis-server`); absent: those that are installed.
+    /// The engine's own programs (`pg_dump`, `mariadb-dump`, `redis-server`): a folder that has them, or an image in
+    /// whose containers they run. Absent: those that are installed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tools: Option<String>,
+    pub tools: Option<Tools>,
     /// PostgreSQL 14 and later: how many connections copy the rows of large tables side by side, all in one
     /// snapshot. The dump stays one file of plain SQL. Absent or 1: `pg_dump` copies everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -214,6 +215,9 @@ impl Database {
             let message = "an archive in the custom format is written by one connection; use format = \"plain\" or \
                            \"directory\"";
             return Err(ConfigError::rule(path, message));
+        }
+        if let Some(tools) = &self.tools {
+            tools.check(&format!("databases.{}.tools", self.name))?;
         }
         let path = format!("databases.{}.via", self.name);
         if self.via.first().is_some_and(String::is_empty) {

@@ -20,6 +20,7 @@ mod smoke;
 mod source;
 mod span;
 mod store;
+mod tools;
 mod traffic;
 mod tree;
 
@@ -46,6 +47,7 @@ pub use source::{
 };
 pub use span::{ParseSpanError, Span};
 pub use store::{Encryption, ObjectLock, ObjectLockMode, StorageClass, StoreConfig};
+pub use tools::{ContainerEngine, Tools, ToolsImage};
 pub use traffic::{Driver, Traffic};
 pub use tree::Position;
 

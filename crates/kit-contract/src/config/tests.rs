@@ -140,6 +140,36 @@ fn a_way_to_a_database_names_a_program_and_checks_whom_it_meets() {
 }
 
 #[test]
+fn programs_lie_in_a_folder_or_an_image() {
+    let database = "app = \"a\"\n[[databases]]\nname = \"main\"\nurl = { env = \"URL\" }\n";
+    for tools in
+        ["\"opt/bin\"", "{ image = \"postgres:16\" }", "{ image = \"postgres\", engine = \"podman\" }"]
+    {
+        let config = parse(&format!("{database}tools = {tools}\n")).unwrap();
+        assert!(config.databases[0].tools.is_some());
+        assert_eq!(parse(&config.to_toml().unwrap()).unwrap(), config, "{tools}");
+    }
+    for (tools, needles) in [
+        ("16", &["databases[0].tools", "a folder, or { image"][..]),
+        (
+            "{ image = \"--privileged\" }",
+            &["databases.main.tools.image", "\"--privileged\" is no name", "\"postgres:16\""],
+        ),
+        ("{ imag = \"postgres:16\" }", &["line 5", "databases[0].tools", "unknown key \"imag\""]),
+        ("{}", &["missing key \"image\""]),
+        (
+            "{ image = \"a\", engine = \"dokcer\" }",
+            &["databases[0].tools.engine", "use one of docker, podman"],
+        ),
+    ] {
+        let error = parse(&format!("{database}tools = {tools}\n")).unwrap_err().to_string();
+        for needle in needles {
+            assert!(error.contains(needle), "{tools}: {error}");
+        }
+    }
+}
+
+#[test]
 fn a_rule_has_one_criterion_and_what_belongs_to_it() {
     let services = "app = \"a\"\n[[services]]\nname = \"api\"\n";
     let prometheus = "gauge.prometheus = { url = \"http://p:9090\", query = \"up\" }\n";

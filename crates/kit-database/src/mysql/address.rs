@@ -232,16 +232,23 @@ impl Address {
     /// For one of the client programs, without the database. No file of options is read: what a machine's
     /// own `my.cnf` says must not change a dump.
     pub(super) fn command(&self, clients: &Clients, program: &str) -> Command {
-        let mut command = Command::new(clients.program(program))
+        let mut command = clients
+            .command(program)
             .inherit_env(kit_exec::EnvPolicy::Minimal)
             .arg("--no-defaults")
             .arg(format!("--user={}", self.user));
         let (socket, host, port) = self.door();
         command = match socket {
-            Some(socket) => command.arg("--protocol=socket").arg(format!("--socket={}", socket.display())),
+            Some(socket) => command
+                .reads(socket.parent().unwrap_or(socket))
+                .arg("--protocol=socket")
+                .arg(format!("--socket={}", socket.display())),
             None => command.arg("--protocol=tcp").arg(format!("--host={host}")).arg(format!("--port={port}")),
         };
         command = command.args(self.tls_arguments(clients.product));
+        for file in [&self.tls.ca, &self.tls.cert, &self.tls.key].into_iter().flatten() {
+            command = command.reads(absolute(file));
+        }
         let none = Secret::new(String::new());
         match &self.password {
             Some(password) => command.env_secret("MYSQL_PWD", password),
@@ -266,11 +273,16 @@ impl Address {
         let files = [("ssl-ca", &self.tls.ca), ("ssl-cert", &self.tls.cert), ("ssl-key", &self.tls.key)];
         for (name, file) in files {
             if let Some(file) = file {
-                arguments.push(format!("--{name}={}", file.display()));
+                arguments.push(format!("--{name}={}", absolute(file).display()));
             }
         }
         arguments
     }
+}
+
+/// Wherever the program runs.
+fn absolute(file: &Path) -> PathBuf {
+    std::path::absolute(file).unwrap_or_else(|_| file.to_owned())
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ pub(super) async fn restore(
     let server = scratch::prepare(&mut connection, cx, doing, needs, &name).await?;
     connect::close(connection).await;
     let beside = Beside { name: name.clone(), id: id.to_owned() };
-    let clients = clients::find(cx, database.options.tools.as_deref(), server.product).await?;
+    let clients = clients::find(cx, database.options.tools.as_ref(), server.product).await?;
     let restoring = Doing { action: "restore into", database: &name, ..doing };
     let address = database.address.with_database(&name);
     let restored =

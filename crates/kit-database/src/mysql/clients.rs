@@ -5,10 +5,11 @@
 //! client of another version of the same product talks to every server; what its dump is worth is shown by
 //! the restore.
 
-use crate::DatabaseError;
+use crate::tools::{Program, ask_version};
+use crate::{DatabaseError, Tools, ToolsImage};
 use kit_core::Context;
-use kit_exec::{Command, EnvPolicy, Stdout};
-use std::path::{Path, PathBuf};
+use kit_exec::Command;
+use std::path::Path;
 
 /// Whose server or program it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,20 +46,19 @@ impl Product {
 }
 
 /// Client programs of one version.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Clients {
-    dump: PathBuf,
-    client: PathBuf,
+    dump: Program,
+    client: Program,
     pub(super) product: Product,
     /// As the dump program says itself: `10.11.19-MariaDB`.
     pub(super) version: String,
 }
 
 impl Clients {
-    /// One of them: `dump`, or else the client.
-    pub(super) fn program(&self, what: &str) -> String {
-        let path = if what == "dump" { &self.dump } else { &self.client };
-        path.display().to_string()
+    /// Runs one of them: `dump`, or else the client.
+    pub(super) fn command(&self, what: &str) -> Command {
+        if what == "dump" { self.dump.command() } else { self.client.command() }
     }
 
     /// How digests of rows are made, which are those of what the dump program writes: one of another series may write
@@ -69,7 +69,8 @@ impl Clients {
 
     #[cfg(test)]
     pub(super) fn for_test(product: Product) -> Self {
-        Self { dump: "/dump".into(), client: "/client".into(), product, version: String::new() }
+        let here = |file: &str| Program::Here(file.into());
+        Self { dump: here("/dump"), client: here("/client"), product, version: String::new() }
     }
 }
 
@@ -77,47 +78,68 @@ impl Clients {
 const SERVER_FOLDERS: &[&str] = &["/usr/sbin", "/usr/libexec", "/usr/local/sbin", "/opt/homebrew/bin"];
 
 /// A program by any of its names: in the folder that was given, or on `PATH` and where servers lie.
-pub(super) fn program(cx: &Context, given: Option<&Path>, product: Product, what: &str) -> Option<PathBuf> {
+pub(super) fn program(cx: &Context, given: Option<&Path>, product: Product, what: &str) -> Option<Program> {
     let in_folder = |folder: &Path, name: &str| Some(folder.join(name)).filter(|file| file.is_file());
-    product.programs(what).iter().find_map(|name| match given {
+    let found = product.programs(what).iter().find_map(|name| match given {
         Some(folder) => in_folder(folder, name),
         None => kit_exec::which(&cx.env, name)
             .or_else(|| SERVER_FOLDERS.iter().find_map(|folder| in_folder(Path::new(folder), name))),
-    })
+    });
+    found.map(Program::Here)
+}
+
+/// A program of an image by any of its names, with what it says of its version.
+pub(super) async fn program_of_image(
+    cx: &Context,
+    image: &ToolsImage,
+    product: Product,
+    what: &str,
+) -> Result<Option<(Program, String)>, DatabaseError> {
+    for name in product.programs(what) {
+        if let Some(said) = image.version(cx, name).await? {
+            return Ok(Some((image.program(cx, name).await?, said)));
+        }
+    }
+    Ok(None)
 }
 
 /// The client programs for a server of this product.
 pub(super) async fn find(
     cx: &Context,
-    given: Option<&Path>,
+    given: Option<&Tools>,
     product: Product,
 ) -> Result<Clients, DatabaseError> {
-    let (Some(dump), Some(client)) =
-        (program(cx, given, product, "dump"), program(cx, given, product, "client"))
-    else {
-        return Err(DatabaseError::Tool {
-            problem: format!(
-                "the server is {}, and its client programs ({}, {}) are not here",
-                product.name(),
-                product.programs("dump").join(" or "),
-                product.programs("client").join(" or ")
-            ),
-        });
+    let missing = |place: &str| DatabaseError::Tool {
+        problem: format!(
+            "the server is {}, and its client programs ({}, {}) are not {place}",
+            product.name(),
+            product.programs("dump").join(" or "),
+            product.programs("client").join(" or ")
+        ),
     };
-    let asked = Command::new(dump.display().to_string())
-        .arg("--version")
-        .inherit_env(EnvPolicy::Minimal)
-        .stdout(Stdout::Capture { limit_bytes: 4096 })
-        .quiet_stderr()
-        .run(cx)
-        .await?;
-    let said = asked.text();
+    let (dump, client, said) = if let Some(Tools::Image(image)) = given {
+        let dump = program_of_image(cx, image, product, "dump").await?;
+        let client = program_of_image(cx, image, product, "client").await?;
+        let (Some((dump, said)), Some((client, _))) = (dump, client) else {
+            return Err(missing(&format!("in the image {}", image.name())));
+        };
+        (dump, client, said)
+    } else {
+        let folder = given.and_then(Tools::folder);
+        let (Some(dump), Some(client)) =
+            (program(cx, folder, product, "dump"), program(cx, folder, product, "client"))
+        else {
+            return Err(missing("here"));
+        };
+        let said = ask_version(cx, &dump).await?;
+        (dump, client, said)
+    };
     if Product::of(&said) != product {
         return Err(DatabaseError::Tool {
             problem: format!(
                 "the server is {}, and {} is that of {}, which cannot dump all of it",
                 product.name(),
-                dump.display(),
+                dump,
                 Product::of(&said).name()
             ),
         });

@@ -76,7 +76,7 @@ pub(super) async fn content(
 
 pub(super) fn not_finished(error: ExecError, doing: Doing<'_>) -> DatabaseError {
     match error {
-        error @ ExecError::Cancelled { .. } => error.into(),
+        error if error.is_unheard() => error.into(),
         error => doing.said(EngineError::from(&error)),
     }
 }
@@ -129,7 +129,7 @@ async fn ready(database: &MysqlDatabase, cx: &Context, doing: Doing<'_>) -> Resu
         let text = refusal(&missing, name).into();
         return Err(doing.said(EngineError { text, code: None }));
     }
-    let clients = clients::find(cx, database.options.tools.as_deref(), server.product).await?;
+    let clients = clients::find(cx, database.options.tools.as_ref(), server.product).await?;
     Ok(Ready { connection, server, clients })
 }
 

@@ -21,7 +21,7 @@ pub(super) async fn restore(
     let mut connection = beside::maintenance(database, cx, doing).await?;
     // What can be known to fail is found out before anything is dropped.
     let server = scratch::check_fits(&mut connection, cx, doing, needs).await?;
-    let clients = clients::find(cx, database.options.tools.as_deref(), server.product).await?;
+    let clients = clients::find(cx, database.options.tools.as_ref(), server.product).await?;
     let live = &database.address.database;
     let emptied = scratch::make_empty(&mut connection, cx, doing, needs, live).await;
     connect::close(connection).await;

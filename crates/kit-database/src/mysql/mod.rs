@@ -106,7 +106,7 @@ impl Database for MysqlDatabase {
 
     async fn inspect(&self, cx: &Context, depth: Depth) -> Result<Inspection, DatabaseError> {
         let display = self.display();
-        let tools = self.options.tools.as_deref();
+        let tools = self.options.tools.as_ref();
         scratch::examine(&self.address, tools, Events::AsTheyAre, cx, depth, self.reading(&display)).await
     }
 
@@ -145,7 +145,7 @@ impl Database for MysqlDatabase {
         depth: Depth,
     ) -> Result<Inspection, DatabaseError> {
         let address = self.address.with_database(&beside.name);
-        let tools = self.options.tools.as_deref();
+        let tools = self.options.tools.as_ref();
         scratch::examine(&address, tools, Events::Asleep, cx, depth, self.reading(&beside.name)).await
     }
 

@@ -45,7 +45,7 @@ pub(super) async fn run(
     let (poured, ran) = tokio::join!(pour((reader, rows), events, sender), client.run(cx));
     let database = doing.database.to_owned();
     match (poured, ran) {
-        (_, Err(error @ ExecError::Cancelled { .. })) => Err(error.into()),
+        (_, Err(error)) if error.is_unheard() => Err(error.into()),
         (Err(Poured::Incomplete(problem)), _) => Err(DatabaseError::Truncated { database, problem }),
         (Err(Poured::Read(source)), _) if source.kind() == std::io::ErrorKind::UnexpectedEof => {
             let problem = format!("the stream broke off: {source}");
@@ -67,7 +67,7 @@ pub(super) async fn script(
 ) -> Result<(), DatabaseError> {
     let ran = client(address, clients).stdin(Stdin::Bytes(sql)).run(cx).await;
     ran.map(|_| ()).map_err(|error| match error {
-        error @ ExecError::Cancelled { .. } => error.into(),
+        error if error.is_unheard() => error.into(),
         error => judge(&error, doing),
     })
 }

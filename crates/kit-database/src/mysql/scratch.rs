@@ -7,7 +7,9 @@ use super::ident::quote;
 use super::quiet::Events;
 use super::server::{self, OwnServer};
 use super::{MysqlDatabase, assertions, dump, inspect, restore};
-use crate::{DatabaseError, Depth, Inspection, OpenOptions, Scratch, ScratchPlace, TableState, throwaway};
+use crate::{
+    DatabaseError, Depth, Inspection, OpenOptions, Scratch, ScratchPlace, TableState, Tools, throwaway,
+};
 use async_trait::async_trait;
 use kit_contract::body::{AssertionResult, RestoreNeeds};
 use kit_core::Context;
@@ -71,7 +73,7 @@ impl Scratch for MysqlScratch {
         let doing = Doing { action: "read", database: "the restored database", unfinished: UNFINISHED };
         examine(
             &self.server.address(&self.name),
-            self.options.tools.as_deref(),
+            self.options.tools.as_ref(),
             self.server.events(),
             cx,
             depth,
@@ -99,7 +101,7 @@ impl Scratch for MysqlScratch {
 /// Examines a database: definitions and rows through a connection, content through the dump program.
 pub(super) async fn examine(
     address: &Address,
-    tools: Option<&Path>,
+    tools: Option<&Tools>,
     events: Events,
     cx: &Context,
     depth: Depth,
@@ -164,7 +166,7 @@ pub(super) async fn restore(
     };
     let server = match &database.options.scratch {
         ScratchPlace::Auto => {
-            let programs = OwnServer::find(cx, database.options.tools.as_deref(), wanted).await?;
+            let programs = OwnServer::find(cx, database.options.tools.as_ref(), wanted).await?;
             Server::Own(throwaway::Server::start(cx, &programs, scratch).await?)
         }
         ScratchPlace::Beside => Server::Other(database.address.clone()),
@@ -201,7 +203,7 @@ async fn fill(
     let mut connection = connect::open(&place.server.maintenance(), Session::Reading, cx, doing).await?;
     let server = prepare(&mut connection, cx, doing, needs, &place.name).await?;
     connect::close(connection).await;
-    let clients = clients::find(cx, database.options.tools.as_deref(), server.product).await?;
+    let clients = clients::find(cx, database.options.tools.as_ref(), server.product).await?;
     let doing = Doing { action: "restore into", database: "the scratch database", unfinished: UNFINISHED };
     let address = place.server.address(&place.name);
     let from = (reader, &database.options.rows);

@@ -3,12 +3,13 @@
 use super::address::Address;
 use super::clients::{self, Product, series};
 use super::connect::{self, Doing, Session};
-use crate::DatabaseError;
 use crate::throwaway::{Recipe, Server, User, not_made};
+use crate::tools::Program;
+use crate::{DatabaseError, Tools};
 use async_trait::async_trait;
 use kit_core::Context;
 use kit_exec::{Command, EnvPolicy, ExecError, Stdout};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Its only user, who needs no password: nobody else can reach the socket.
 const USER: &str = "root";
@@ -35,8 +36,8 @@ const SETTINGS_OF_MAKING: &[&str] =
 
 /// A server of these programs.
 pub(super) struct OwnServer {
-    install: PathBuf,
-    server: PathBuf,
+    install: Program,
+    server: Program,
     /// As it says itself: `10.11.19-MariaDB-0+deb12u1`.
     version: String,
 }
@@ -45,14 +46,14 @@ impl OwnServer {
     /// The programs of this series, if they are here.
     pub(super) async fn find(
         cx: &Context,
-        tools: Option<&Path>,
+        tools: Option<&Tools>,
         wanted: &str,
     ) -> Result<Self, DatabaseError> {
         let missing = |what: String| DatabaseError::Unavailable { what };
         if !wanted.starts_with(Product::MariaDb.name()) {
             return Err(missing(format!("a throw-away server of {wanted} cannot be made")));
         }
-        let program = |what| clients::program(cx, tools, Product::MariaDb, what);
+        let program = |what| clients::program(cx, tools.and_then(Tools::folder), Product::MariaDb, what);
         let (Some(install), Some(server)) = (program("install"), program("server")) else {
             return Err(missing(format!(
                 "the server programs of {wanted} are not installed here, and no scratch server was named"
@@ -87,12 +88,12 @@ impl Recipe for OwnServer {
     fn template(&self) -> Option<String> {
         // Two builds of one version may differ, and a version may say more than a file name can hold.
         let programs =
-            kit_contract::Sha256::of(format!("{} {}", self.server.display(), self.version).as_bytes());
+            kit_contract::Sha256::of(format!("{} {}", self.server.identity(), self.version).as_bytes());
         Some(format!("mariadb-{}-{RECIPE}", programs.short()))
     }
 
     async fn make(&self, cx: &Context, user: &User, data: &Path, folder: &Path) -> Result<(), ExecError> {
-        user.command(cx, &self.install.display().to_string(), "KILL")
+        user.command(cx, &self.install, "KILL")
             .arg("--no-defaults")
             .arg(format!("--datadir={}", data.display()))
             // Temporary tables of servers that run side by side have the same names.
@@ -109,7 +110,7 @@ impl Recipe for OwnServer {
     }
 
     fn command(&self, cx: &Context, user: &User, data: &Path, socket_folder: &Path) -> Command {
-        user.command(cx, &self.server.display().to_string(), "KILL")
+        user.command(cx, &self.server, "KILL")
             .arg("--no-defaults")
             .arg(format!("--datadir={}", data.display()))
             .arg(format!("--socket={}", socket_folder.join("my.sock").display()))
@@ -131,8 +132,9 @@ impl Recipe for OwnServer {
 }
 
 /// `/usr/sbin/mariadbd  Ver 10.11.19-MariaDB-0+deb12u1 for debian-linux-gnu on x86_64 (Debian 12)`
-async fn version(cx: &Context, server: &Path) -> Result<(Product, String), DatabaseError> {
-    let asked = Command::new(server.display().to_string())
+async fn version(cx: &Context, server: &Program) -> Result<(Product, String), DatabaseError> {
+    let asked = server
+        .command()
         .args(["--no-defaults", "--version"])
         .inherit_env(EnvPolicy::Minimal)
         .stdout(Stdout::Capture { limit_bytes: 4096 })

@@ -45,7 +45,7 @@ pub(super) async fn swap(
     let had_live = doing.run(cx, inspect::exists(&mut connection, live)).await?;
     check(&mut connection, cx, doing, (beside, &kept)).await?;
     let server = doing.run(cx, connect::server(&mut connection)).await?;
-    let clients = clients::find(cx, database.options.tools.as_deref(), server.product).await?;
+    let clients = clients::find(cx, database.options.tools.as_ref(), server.product).await?;
     let restored = side(database, cx, doing, &clients, &mut connection, &beside.name).await?;
     let like = doing.run(cx, inspect::needs(&mut connection, &server, &beside.name)).await?;
     let create = |name: &str| {

@@ -202,6 +202,7 @@ impl Address {
     /// For a program of PostgreSQL: everything by environment, the password too.
     pub(super) fn give_to(&self, command: Command) -> Command {
         let (host, port) = self.door();
+        let command = if host.starts_with('/') { command.reads(&host) } else { command };
         let mut command = command
             .inherit_env(kit_exec::EnvPolicy::Minimal)
             .env("PGHOST", host)
@@ -215,7 +216,9 @@ impl Address {
         if let Some(password) = &self.password {
             command = command.env_secret("PGPASSWORD", password);
         }
-        let path = |path: &PathBuf| path.display().to_string();
+        // Wherever the program runs.
+        let path =
+            |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string();
         let optional = [
             ("PGSSLMODE", self.tls.mode.clone()),
             ("PGSSLROOTCERT", self.tls.root_cert.as_ref().map(path)),
@@ -224,9 +227,11 @@ impl Address {
             ("PGCHANNELBINDING", self.channel_binding.clone()),
         ];
         for (name, value) in optional {
-            if let Some(value) = value {
-                command = command.env(name, value);
+            let Some(value) = value else { continue };
+            if value.starts_with('/') {
+                command = command.reads(&value);
             }
+            command = command.env(name, value);
         }
         command
     }

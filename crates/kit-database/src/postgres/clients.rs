@@ -4,9 +4,10 @@
 //! refuses to dump (pg_dump: "aborting because of server version mismatch"); a newer one writes settings
 //! that the server may not know, which the dump then leaves out (see `header`).
 
-use crate::DatabaseError;
+use crate::tools::{Program, ask_version};
+use crate::{DatabaseError, Tools, ToolsImage};
 use kit_core::Context;
-use kit_exec::{Command, EnvPolicy, Stdout};
+use kit_exec::{Command, ExecError};
 use std::path::{Path, PathBuf};
 
 /// Folders of installed versions: Debian, Red Hat, Homebrew on both kinds of Mac.
@@ -18,31 +19,45 @@ const ROOTS: &[(&str, &str)] = &[
 ];
 
 /// Client programs of one version.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Clients {
-    folder: PathBuf,
+    /// `pg_dump`, which has the others beside it.
+    pg_dump: Program,
     /// As it says itself, `15.18`.
     pub(super) version: String,
     pub(super) major: u32,
 }
 
 impl Clients {
-    /// One of its programs.
-    pub(super) fn program(&self, name: &str) -> String {
-        self.folder.join(name).display().to_string()
+    /// One of them.
+    pub(super) fn program(&self, name: &str) -> Program {
+        match &self.pg_dump {
+            Program::Here(file) => Program::Here(file.with_file_name(name)),
+            Program::InImage { container, .. } => {
+                Program::InImage { name: name.to_owned(), container: container.clone() }
+            }
+        }
+    }
+
+    /// Runs one of them.
+    pub(super) fn command(&self, name: &str) -> Command {
+        self.program(name).command()
     }
 }
 
 /// The best client programs for a server: those in `given` alone, or those that are installed.
 pub(super) async fn find(
     cx: &Context,
-    given: Option<&Path>,
+    given: Option<&Tools>,
     server_major: u32,
 ) -> Result<Clients, DatabaseError> {
+    if let Some(Tools::Image(image)) = given {
+        return of_image(cx, image, server_major).await;
+    }
     let mut found = Vec::new();
-    for folder in folders(cx, given)? {
+    for folder in folders(cx, given.and_then(Tools::folder))? {
         let Some((version, major)) = ask(cx, &folder).await? else { continue };
-        found.push(Clients { folder, version, major });
+        found.push(Clients { pg_dump: Program::in_folder(&folder, "pg_dump"), version, major });
         if major == server_major {
             // Nothing fits better, and Debian's script on PATH takes as long to answer as all the others.
             break;
@@ -51,19 +66,40 @@ pub(super) async fn find(
     choose(&found, server_major).cloned().map_err(|problem| DatabaseError::Tool { problem })
 }
 
+/// Those of an image, by the same rule.
+async fn of_image(cx: &Context, image: &ToolsImage, server_major: u32) -> Result<Clients, DatabaseError> {
+    let refuse = |problem| Err(DatabaseError::Tool { problem });
+    let name = image.name();
+    let Some(said) = image.version(cx, "pg_dump").await? else {
+        return refuse(format!(
+            "the image {name} has no pg_dump, and the server is PostgreSQL {server_major}"
+        ));
+    };
+    let Some((version, major)) = parse(&said) else {
+        return refuse(format!("the pg_dump of the image {name} does not say which version it is"));
+    };
+    if major < server_major {
+        return refuse(format!(
+            "the server is PostgreSQL {server_major}, and the image {name} has pg_dump {version}: an older one cannot \
+             dump a newer server"
+        ));
+    }
+    Ok(Clients { pg_dump: image.program(cx, "pg_dump").await?, version, major })
+}
+
 /// The installed server programs of exactly this major version, for a cluster of our own.
 pub(super) async fn find_server(
     cx: &Context,
-    given: Option<&Path>,
+    given: Option<&Tools>,
     server_major: u32,
 ) -> Result<Option<Clients>, DatabaseError> {
-    for folder in folders(cx, given)? {
+    for folder in folders(cx, given.and_then(Tools::folder))? {
         if !folder.join("initdb").is_file() || !folder.join("postgres").is_file() {
             continue;
         }
         let Some((version, major)) = ask(cx, &folder).await? else { continue };
         if major == server_major {
-            return Ok(Some(Clients { folder, version, major }));
+            return Ok(Some(Clients { pg_dump: Program::in_folder(&folder, "pg_dump"), version, major }));
         }
     }
     Ok(None)
@@ -92,20 +128,12 @@ fn folders(cx: &Context, given: Option<&Path>) -> Result<Vec<PathBuf>, DatabaseE
 }
 
 async fn ask(cx: &Context, folder: &Path) -> Result<Option<(String, u32)>, DatabaseError> {
-    let program = folder.join("pg_dump").display().to_string();
     if !folder.join("pg_dump").is_file() {
         return Ok(None);
     }
-    let ran = Command::new(program)
-        .arg("--version")
-        .inherit_env(EnvPolicy::Minimal)
-        .stdout(Stdout::Capture { limit_bytes: 4096 })
-        .quiet_stderr()
-        .run(cx)
-        .await;
-    match ran {
-        Ok(output) => Ok(parse(&output.text())),
-        Err(error @ kit_exec::ExecError::Cancelled { .. }) => Err(error.into()),
+    match ask_version(cx, &Program::in_folder(folder, "pg_dump")).await {
+        Ok(said) => Ok(parse(&said)),
+        Err(error @ ExecError::Cancelled { .. }) => Err(error.into()),
         // One that cannot run is none.
         Err(_) => Ok(None),
     }
@@ -155,7 +183,9 @@ mod tests {
     #[test]
     fn the_servers_own_version_first_then_the_oldest_newer_one_and_never_an_older_one() {
         let found = |majors: &[u32]| -> Vec<Clients> {
-            let one = |major: &u32| Clients { folder: PathBuf::new(), version: String::new(), major: *major };
+            let pg_dump = Program::Here(PathBuf::new());
+            let one =
+                |major: &u32| Clients { pg_dump: pg_dump.clone(), version: String::new(), major: *major };
             majors.iter().map(one).collect()
         };
         for (installed, server, expected) in [

@@ -76,7 +76,7 @@ impl Recipe for Cluster<'_> {
 
     fn template(&self) -> Option<String> {
         // Two builds of one version may differ.
-        let depends = [vec![self.0.program("postgres")], locale(self.1)].concat().join("\n");
+        let depends = [vec![self.0.program("postgres").identity()], locale(self.1)].concat().join("\n");
         Some(format!("postgres-{}-{}-{RECIPE}", self.0.version, Sha256::of(depends.as_bytes()).short()))
     }
 

@@ -99,7 +99,7 @@ impl Doing<'_> {
     /// A program that makes a dump failed.
     pub(super) fn not_made(&self, error: ExecError) -> DatabaseError {
         match error {
-            error @ ExecError::Cancelled { .. } => error.into(),
+            error if error.is_unheard() => error.into(),
             error => self.said(EngineError::from(&error)),
         }
     }

@@ -70,7 +70,7 @@ async fn ready(database: &PostgresDatabase, cx: &Context, doing: Doing<'_>) -> R
             ),
         });
     }
-    let clients = clients::find(cx, database.options.tools.as_deref(), major).await?;
+    let clients = clients::find(cx, database.options.tools.as_ref(), major).await?;
     Ok(Ready { connection, version, major, clients })
 }
 
@@ -195,7 +195,8 @@ pub(super) fn command(
     // As we read names and rows ourselves, whatever role and database are set to: else equal rows would have other
     // digests. Of SQL_ASCII nobody knows what its bytes mean, so nothing is converted.
     let encoding = if encoding == SQL_ASCII { SQL_ASCII } else { "UTF8" };
-    let command = Command::new(clients.program("pg_dump"))
+    let command = clients
+        .command("pg_dump")
         .args(["--no-password", LOCK_WAIT])
         .arg(format!("--encoding={encoding}"))
         .arg(format!("--snapshot={snapshot}"));

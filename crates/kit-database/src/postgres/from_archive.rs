@@ -19,7 +19,9 @@ const PIECE_BYTES: usize = 256 * 1024;
 const AHEAD: usize = 4;
 
 fn pg_restore(into: Into<'_>) -> Command {
-    let command = Command::new(into.clients.program("pg_restore"))
+    let command = into
+        .clients
+        .command("pg_restore")
         .args(["--exit-on-error", "--no-password"])
         .arg(format!("--dbname={}", conninfo(&into.address.database)));
     into.address
@@ -49,7 +51,7 @@ pub(super) async fn custom(
         .stdin(Stdin::Stream(Box::new(pieces)));
     let (poured, ran) = tokio::join!(pour(reader, sender), pg_restore.run(cx));
     match (poured, ran) {
-        (_, Err(error @ ExecError::Cancelled { .. })) => Err(error.into()),
+        (_, Err(error)) if error.is_unheard() => Err(error.into()),
         (Err(source), _) => Err(restore::unreadable(source, doing)),
         (Ok(()), Ok(_)) => Ok(()),
         (Ok(()), Err(error)) => Err(judge(&error, doing)),
@@ -106,9 +108,9 @@ pub(super) async fn directory(
     }
     let jobs = into.jobs.map_or_else(archive::jobs, |jobs| usize::from(jobs.get()));
     let pg_restore = pg_restore(into).arg("--format=directory").arg(format!("--jobs={jobs}"));
-    match pg_restore.arg(&unpacked).run(cx).await {
+    match pg_restore.arg(&unpacked).reads(&unpacked).run(cx).await {
         Ok(_) => Ok(()),
-        Err(error @ ExecError::Cancelled { .. }) => Err(error.into()),
+        Err(error) if error.is_unheard() => Err(error.into()),
         Err(error) => Err(judge(&error, doing)),
     }
 }

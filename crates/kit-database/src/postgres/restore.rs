@@ -39,7 +39,8 @@ pub(super) struct Into<'a> {
 
 /// `psql` against one database, fed from a stream.
 pub(super) fn psql(address: &Address, clients: &Clients, pieces: Pieces) -> Command {
-    let command = Command::new(clients.program("psql"))
+    let command = clients
+        .command("psql")
         .args(["--no-psqlrc", "--quiet", "--no-password", "--output=/dev/null"])
         // Codes, to tell a worthless dump from a full disk.
         .args(["--set=ON_ERROR_STOP=1", "--set=VERBOSITY=verbose"]);
@@ -106,7 +107,7 @@ pub(super) async fn feed(
     let psql = psql(pieces);
     let (poured, ran) = tokio::join!(pour((reader, besides, rows), sender), psql.run(cx));
     match (poured, ran) {
-        (_, Err(error @ ExecError::Cancelled { .. })) => Err(error.into()),
+        (_, Err(error)) if error.is_unheard() => Err(error.into()),
         (Err(Poured::Incomplete(problem)), _) => Err(doing.truncated(problem)),
         (Err(Poured::Read(source)), _) => Err(unreadable(source, doing)),
         (_, Ok(_)) => Ok(()),

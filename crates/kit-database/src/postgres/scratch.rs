@@ -141,7 +141,7 @@ async fn server(
 ) -> Result<Server, DatabaseError> {
     match &database.options.scratch {
         ScratchPlace::Auto => {
-            let tools = database.options.tools.as_deref();
+            let tools = database.options.tools.as_ref();
             let Some(programs) = clients::find_server(cx, tools, needs.server_major).await? else {
                 return Err(DatabaseError::Unavailable {
                     what: format!(
@@ -195,7 +195,7 @@ pub(super) async fn clients_for(
     cx: &Context,
     needs: &RestoreNeeds,
 ) -> Result<Clients, DatabaseError> {
-    clients::find(cx, database.options.tools.as_deref(), needs.server_major).await
+    clients::find(cx, database.options.tools.as_ref(), needs.server_major).await
 }
 
 /// Makes an empty database that can take the dump, or says what is missing.

@@ -39,7 +39,7 @@ pub(super) enum Failed {
 impl Failed {
     pub(super) fn judge(self, doing: Doing<'_>) -> DatabaseError {
         match self {
-            Self::Program(error @ ExecError::Cancelled { .. }) => error.into(),
+            Self::Program(error) if error.is_unheard() => error.into(),
             Self::Program(error) => judge(&error, doing),
             Self::Connection(error) => judge_answer(error, doing),
             Self::Bug(error) => doing.bug(&error),

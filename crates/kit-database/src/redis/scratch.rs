@@ -74,7 +74,7 @@ async fn own(
     let wanted = beside::series_of(needs)?;
     let display = database.address.display();
     let doing = Doing { action: "restore", database: &display, unfinished: UNFINISHED };
-    let program = Program::find(cx, database.options.tools.as_deref(), wanted).await?;
+    let program = Program::find(cx, database.options.tools.as_ref(), wanted).await?;
     let method = dump::method_of(program.series);
     kit_core::fs::create_folder(scratch)?;
     let named = |source| FsError { action: "make a file in", path: scratch.to_owned(), source };

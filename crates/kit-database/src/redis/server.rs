@@ -6,8 +6,9 @@
 use super::address::Address;
 use super::connect::{self, Connection, Doing};
 use super::info::{Info, Product, Series};
-use crate::DatabaseError;
 use crate::throwaway::{Recipe, Server, User, not_made};
+use crate::tools::Program as File;
+use crate::{DatabaseError, Tools};
 use async_trait::async_trait;
 use kit_core::Context;
 use kit_exec::{Command, EnvPolicy, ExecError, Stdout};
@@ -46,12 +47,12 @@ impl Program {
     /// That of this series, if it is here.
     pub(super) async fn find(
         cx: &Context,
-        tools: Option<&Path>,
+        tools: Option<&Tools>,
         wanted: &str,
     ) -> Result<Self, DatabaseError> {
         let mut found = Vec::new();
         for (product, name) in PROGRAMS {
-            let file = match tools {
+            let file = match tools.and_then(Tools::folder) {
                 Some(folder) => Some(folder.join(name)).filter(|file| file.is_file()),
                 None => kit_exec::which(&cx.env, name),
             };
@@ -170,7 +171,7 @@ impl Recipe for Loading {
 
     fn command(&self, cx: &Context, user: &User, data: &Path, socket_folder: &Path) -> Command {
         let mut server = user
-            .command(cx, &self.program.file.display().to_string(), "INT")
+            .command(cx, &File::Here(self.program.file.clone()), "INT")
             .args(["--dir", &data.display().to_string(), "--dbfilename", SNAPSHOT])
             .args(["--unixsocket", &socket_folder.join(SOCKET).display().to_string()])
             .args(["--logfile", &self.log.display().to_string()])

@@ -6,6 +6,7 @@ mod template;
 pub(crate) use server::{Recipe, Server, not_made};
 
 use crate::DatabaseError;
+use crate::tools::Program;
 use kit_core::fs::FsError;
 use kit_core::{Context, ScratchFolder};
 use kit_exec::Command;
@@ -38,8 +39,10 @@ pub(crate) struct User {
 impl User {
     /// A program as this user. Where that is possible, it gets this signal when we die without a word: a server
     /// that nobody knows of must not stay.
-    pub(crate) fn command(&self, cx: &Context, program: &str, signal: &str) -> Command {
-        let Some(setpriv) = kit_exec::which(&cx.env, "setpriv") else { return Command::new(program) };
+    pub(crate) fn command(&self, cx: &Context, program: &Program, signal: &str) -> Command {
+        let (Program::Here(file), Some(setpriv)) = (program, kit_exec::which(&cx.env, "setpriv")) else {
+            return program.command();
+        };
         let mut command = Command::new(setpriv.display().to_string()).args(["--pdeathsig", signal]);
         if let Some((user, group)) = self.other {
             command = command.args([
@@ -48,7 +51,7 @@ impl User {
                 "--clear-groups".to_owned(),
             ]);
         }
-        command.arg(program)
+        command.arg(file)
     }
 
     /// Gives him a file or a folder.

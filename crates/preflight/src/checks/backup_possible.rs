@@ -8,7 +8,7 @@ use kit_contract::Reason;
 use kit_contract::body::CheckOutcome;
 use kit_contract::config::Database;
 use kit_core::StepError;
-use kit_database::OpenOptions;
+use kit_database::{OpenOptions, Tools};
 use std::sync::Arc;
 
 /// One check per database that is dumped here.
@@ -26,7 +26,7 @@ pub(crate) fn checks(world: &Arc<World>) -> Vec<Check> {
 
 async fn look(world: &World, database: &Database) -> Result<Finding, StepError> {
     let (url, input) = url(world, database)?;
-    let tools = database.tools.as_ref().map(|folder| world.cx.resolve(folder));
+    let tools = database.tools.as_ref().map(|tools| Tools::of(tools, |folder| world.cx.resolve(folder)));
     let options = OpenOptions { tools, ..OpenOptions::of(database) };
     let engine = kit_database::open_for_restore(&url, &input, options, world.cx.context()).await?;
     engine.can_be_dumped(world.cx.context()).await?;

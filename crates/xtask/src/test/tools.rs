@@ -32,6 +32,11 @@ const DEBIAN: &[Row] = &[
     Row { package: "redis-server", probe: &["sh", "-c", "redis-server --version && redis-cli --version"] },
     // Server and client, which its package brings along.
     Row { package: "mariadb-server", probe: &["sh", "-c", "mariadbd --version && mariadb-dump --version"] },
+    // What runs dump programs in containers: one engine that is a server, which tests start by themselves, and one that
+    // is none, with the first process of its containers.
+    Row { package: "docker.io", probe: &["sh", "-c", "docker --version && /usr/sbin/dockerd --version"] },
+    Row { package: "podman", probe: &["podman", "--version"] },
+    Row { package: "catatonit", probe: &["catatonit", "--version"] },
 ];
 
 const RUSTUP: &[Row] = &[

@@ -8,7 +8,7 @@ use crate::pieces::{Piece, Pieces};
 use crate::schema_file::SchemaFile;
 use async_trait::async_trait;
 use kit_core::Context;
-use kit_exec::{Command, ExecError, Running, Stdin};
+use kit_exec::{ExecError, Running, Stdin};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::sync::mpsc::Sender;
 use tokio_util::task::AbortOnDropHandle;
@@ -31,7 +31,7 @@ pub(in super::super) fn custom(
     let running = start.pg_dump().args(["--format=custom", "--compress=0"]).spawn_reading(cx)?;
     let (to_restore, archive) = Pieces::channel(AHEAD);
     let (to_reader, pieces) = Pieces::channel(AHEAD);
-    let pg_restore = Command::new(start.clients.program("pg_restore")).arg("--format=custom");
+    let pg_restore = start.clients.command("pg_restore").arg("--format=custom");
     let reading = read_along(cx, pg_restore, Stdin::Stream(Box::new(archive)), start.scanner(schema))?;
     let pouring = AbortOnDropHandle::new(tokio::spawn(pour(running, to_reader, to_restore)));
     Ok(Custom { pieces, pouring, reading })

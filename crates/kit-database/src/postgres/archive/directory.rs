@@ -9,7 +9,7 @@ use crate::schema_file::SchemaFile;
 use async_trait::async_trait;
 use kit_core::Context;
 use kit_core::fs::FsError;
-use kit_exec::{Command, Stdin, Stdout};
+use kit_exec::{Stdin, Stdout};
 use std::io::Write;
 use std::path::Path;
 use tokio::io::AsyncRead;
@@ -52,13 +52,15 @@ pub(in super::super) async fn directory(
         .args(["--format=directory", "--compress=0"])
         .arg(format!("--jobs={jobs}"))
         .arg(format!("--file={}", dumped.display()))
+        .writes(folder.path())
         .stdout(Stdout::Capture { limit_bytes: 1 << 16 })
         .quiet_stderr()
         .run(cx)
         .await
         .map_err(|error| doing.not_made(error))?;
-    let pg_restore = Command::new(start.clients.program("pg_restore")).arg("--format=directory");
-    let reading = read_along(cx, pg_restore.arg(&dumped), Stdin::Empty, start.scanner(schema))?;
+    let pg_restore = start.clients.command("pg_restore").arg("--format=directory");
+    let reading =
+        read_along(cx, pg_restore.arg(&dumped).reads(&dumped), Stdin::Empty, start.scanner(schema))?;
     let (sender, pieces) = Pieces::channel(AHEAD);
     let packing = tokio::task::spawn_blocking(move || pack(&dumped, sender));
     Ok(Directory { pieces, packing, reading, _folder: folder })

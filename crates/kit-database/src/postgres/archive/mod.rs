@@ -82,7 +82,7 @@ async fn what_was_read(
         Err(_) => return Err(doing.truncated("reading along ended in a bug".to_owned())),
     };
     let scanner = read.map_err(|error| match error {
-        error @ ExecError::Cancelled { .. } => error.into(),
+        error if error.is_unheard() => error.into(),
         error => doing.truncated(format!(
             "pg_restore cannot read what pg_dump wrote: {}",
             crate::EngineError::from(&error)

@@ -186,7 +186,7 @@ async fn a_full_scratch_place_says_nothing_about_the_dump() {
 async fn an_older_client_is_refused_before_it_starts_and_a_newer_one_fits_its_dump_to_the_server() {
     let newer = Place::on(Server::start_newer());
     newer.server.sql("postgres", "CREATE DATABASE shop");
-    let tools = Some(Server::programs());
+    let tools = Some(crate::Tools::Folder(Server::programs()));
     let old_client = newer.database_with("shop", OpenOptions { tools, ..Default::default() });
     let error = newer.try_dump(&old_client).await.map(drop).unwrap_err();
     assert_eq!(error.reason(), Reason::ToolMissing);
@@ -195,7 +195,7 @@ async fn an_older_client_is_refused_before_it_starts_and_a_newer_one_fits_its_du
     assert!(step.hints[0].contains("apt-get install postgresql-client"), "{:?}", step.hints);
 
     let place = Place::with("CREATE TABLE t (a integer); INSERT INTO t VALUES (1), (2)");
-    let tools = Some(Server::newer_programs());
+    let tools = Some(crate::Tools::Folder(Server::newer_programs()));
     let options = OpenOptions { tools, scratch: ScratchPlace::Beside, ..Default::default() };
     let new_client = place.database_with("shop", options.clone());
     let (dump, report) = place.try_dump(&new_client).await.unwrap();

@@ -176,7 +176,10 @@ async fn what_comes_back_broken_is_found() {
     let error = place.restored_by(&database, &dump, &other).await.unwrap_err();
     assert_eq!(error.reason(), Reason::ProofUnavailable);
     assert!(error.to_string().contains("Redis 7.0, and the backup is of Redis 6.2"), "{error}");
-    let nowhere = OpenOptions { tools: Some(place.folder.path().to_owned()), ..Default::default() };
+    let nowhere = OpenOptions {
+        tools: Some(crate::Tools::Folder(place.folder.path().to_owned())),
+        ..Default::default()
+    };
     let nowhere = place.database_at(&place.server.url(0), nowhere);
     let error = place.restored_by(&nowhere, &dump, needs(&report)).await.unwrap_err();
     assert!(error.to_string().contains("no redis-server is installed"), "{error}");
