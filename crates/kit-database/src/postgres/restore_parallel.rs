@@ -45,7 +45,7 @@ pub(super) async fn run(
     let Some(ended) = ended else { return Err(doing.cancelled(cx)) };
     let Err(stopped) = ended else { return Ok(()) };
     // None of them may take this for the end.
-    let first = restore.sessions.fail().await;
+    let first = restore.sessions.fail(matches!(stopped, Stopped::Gone)).await;
     match stopped {
         Stopped::Incomplete(problem) => Err(DatabaseError::Truncated { database, problem }),
         Stopped::Read(source) => Err(unreadable(source, doing)),

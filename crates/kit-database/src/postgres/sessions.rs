@@ -184,15 +184,17 @@ impl<'a> Sessions<'a> {
         Ok(())
     }
 
-    /// Ends all of them without an end; gives the first that had failed by itself.
-    pub(super) async fn fail(&mut self) -> Option<Failed> {
+    /// Ends all of them without an end; gives the first that had failed by itself. `is_one_gone`: one is ending by
+    /// itself, which takes a moment longer than what it says last.
+    pub(super) async fn fail(&mut self, is_one_gone: bool) -> Option<Failed> {
         let mut first = None;
         // Whoever is gone already knows better than those that are sent away now.
         while let Some(ended) = self.tasks.try_join_next() {
             first = first.or(ended.map_err(Failed::Bug).flatten().err());
         }
         if first.is_none() {
-            let gone = self.programs.iter().any(Sender::is_closed)
+            let gone = is_one_gone
+                || self.programs.iter().any(Sender::is_closed)
                 || self.loaders.iter().any(|loader| loader.orders.is_closed());
             if gone && let Some(ended) = self.tasks.join_next().await {
                 first = ended.map_err(Failed::Bug).flatten().err();
