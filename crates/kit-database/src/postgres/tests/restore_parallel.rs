@@ -3,7 +3,9 @@
 use super::content::AWKWARD;
 use super::{Place, needs};
 use crate::{Database as _, DatabaseError, Depth, OpenOptions, compare};
+use kit_core::Cause;
 use std::num::NonZeroU8;
+use tokio::io::AsyncWriteExt as _;
 
 fn side_by_side() -> OpenOptions {
     OpenOptions { restore_jobs: NonZeroU8::new(3), ..OpenOptions::default() }
@@ -86,4 +88,23 @@ async fn tables_are_filled_in_the_order_of_the_dump() {
     let broken = [head.as_bytes(), unknown, tail.as_bytes()].concat();
     let restored = place.restored_by(&database, &broken, needs(&report), Depth::Rows).await;
     assert!(matches!(restored, Err(DatabaseError::Truncated { .. })), "{restored:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_stopped_among_the_rows_leaves_nothing() {
+    let place = Place::with(
+        "CREATE TABLE a (n integer, pad text); INSERT INTO a SELECT i, repeat('x', 500) FROM generate_series(1, 5000) AS i",
+    );
+    let (dump, report) = place.dump().await;
+    let database = place.database_with("shop", side_by_side());
+    let (mut writer, mut reader) = tokio::io::duplex(64 << 10);
+    let stop = async {
+        writer.write_all(&dump[..dump.len() / 2]).await.unwrap();
+        place.cx.cancel.cancel(Cause::Terminated);
+    };
+    let restore = database.restore_beside(&place.cx, &mut reader, Some(needs(&report)), "r1");
+    let (restored, ()) = tokio::join!(restore, stop);
+    assert!(matches!(restored, Err(DatabaseError::Cancelled { .. })), "{restored:?}");
+    let beside = "SELECT count(*) FROM pg_database WHERE datname LIKE 'shop_restore%'";
+    assert_eq!(place.server.sql("postgres", beside), "0");
 }
