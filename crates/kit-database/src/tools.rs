@@ -103,6 +103,14 @@ impl Program {
         }
     }
 
+    /// What it is called.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Here(file) => file.file_name().and_then(|name| name.to_str()).unwrap_or_default(),
+            Self::InImage { name, .. } => name,
+        }
+    }
+
     /// Names exactly this one.
     pub(crate) fn identity(&self) -> String {
         match self {

@@ -30,6 +30,14 @@ pub struct Command {
     pub(crate) accepted: Vec<i32>,
     pub(crate) container: Option<Container>,
     files: Files,
+    server: Option<Server>,
+}
+
+/// What a server needs of a container, beside what every program does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Server {
+    /// As whom it runs, if not as we do.
+    pub(crate) user: Option<(u32, u32)>,
 }
 
 impl Command {
@@ -50,6 +58,7 @@ impl Command {
             accepted: vec![0],
             container: None,
             files: Files::new(),
+            server: None,
         }
     }
 
@@ -153,6 +162,14 @@ impl Command {
         self.container.is_some()
     }
 
+    /// For a server, or what makes one, in a container: as this user, by number, who has a name there; with enough shared
+    /// memory; and ended when we die without a word, where the machine can do that.
+    #[must_use]
+    pub const fn as_server(mut self, user: Option<(u32, u32)>) -> Self {
+        self.server = Some(Server { user });
+        self
+    }
+
     /// What the program needs to read of the file system: a file, or a folder with all in it. Only a container has to
     /// be told.
     #[must_use]
@@ -233,13 +250,13 @@ impl Command {
             set.insert(name.clone(), secret.expose().to_owned());
         }
         let spawn_error = |source| ExecError::Spawn { program: self.program.clone(), source };
-        let launch = self.launch(&set, reads).map_err(spawn_error)?;
+        let launch = self.launch(cx, &set, reads).map_err(spawn_error)?;
         // The engine's client finds its engine and its credentials in the environment; nothing of that goes further.
         let policy = if launch.is_some() { EnvPolicy::Full } else { self.policy };
         let env = policy.apply(&cx.env, &set);
         let mut command = match &launch {
             Some(launch) => {
-                let mut client = tokio::process::Command::new(&launch.client);
+                let mut client = tokio::process::Command::new(&launch.program);
                 client.args(&launch.args);
                 client
             }
@@ -272,7 +289,12 @@ impl Command {
     }
 
     /// What is started instead, if it runs in a container.
-    fn launch(&self, set: &BTreeMap<String, String>, reads: bool) -> std::io::Result<Option<Launch>> {
+    fn launch(
+        &self,
+        cx: &Context,
+        set: &BTreeMap<String, String>,
+        reads: bool,
+    ) -> std::io::Result<Option<Launch>> {
         let Some(container) = &self.container else { return Ok(None) };
         let variables: Vec<&str> = set.keys().map(String::as_str).collect();
         let inside = Inside {
@@ -282,8 +304,14 @@ impl Command {
             files: &self.files,
             folder: self.folder.as_deref(),
             reads,
+            server: self.server,
         };
-        Launch::new(container, &inside).map(Some)
+        let launch = Launch::new(container, &inside)?;
+        let setpriv = self.server.and_then(|_| crate::which(&cx.env, "setpriv"));
+        Ok(Some(match setpriv {
+            Some(setpriv) => launch.ended_with_us(setpriv),
+            None => launch,
+        }))
     }
 
     /// The program's file, as [`which`](crate::which) would find it. A path is left to the system,

@@ -6,12 +6,34 @@ use rustix::process::Signal;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The client programs of PostgreSQL and MariaDB as Debian has them.
+/// PostgreSQL's client programs as Debian has them.
 pub fn clients() -> Vec<PathBuf> {
-    let postgres = crate::postgres::Server::programs();
-    let of_postgres = ["pg_dump", "psql", "pg_restore"].map(|name| postgres.join(name));
-    let of_mariadb = ["mariadb-dump", "mariadb"].map(|name| Path::new("/usr/bin").join(name));
-    of_postgres.into_iter().chain(of_mariadb).collect()
+    ["pg_dump", "psql", "pg_restore"].map(|name| crate::postgres::Server::programs().join(name)).to_vec()
+}
+
+/// PostgreSQL's server programs, with the clients and what they all read.
+pub fn postgres() -> Vec<PathBuf> {
+    let programs = crate::postgres::Server::programs();
+    let version = programs.parent().expect("it has one");
+    let share = Path::new("/usr/share/postgresql").join(version.file_name().expect("it has one"));
+    let mut files =
+        ["postgres", "initdb", "pg_dump", "psql", "pg_restore"].map(|name| programs.join(name)).to_vec();
+    files.extend(["plpgsql.so", "dict_snowball.so"].map(|name| version.join("lib").join(name)));
+    files.push(share);
+    files.extend(["/bin/sh", "/usr/share/zoneinfo/UTC", "/usr/lib/locale/C.utf8"].map(PathBuf::from));
+    files
+}
+
+/// MariaDB's server programs, with the clients and what they all run and read.
+pub fn mariadb() -> Vec<PathBuf> {
+    let server =
+        ["/usr/sbin/mariadbd", "/usr/bin/my_print_defaults", "/usr/bin/resolveip", "/usr/share/mysql"];
+    let clients = ["/usr/bin/mariadb-install-db", "/usr/bin/mariadb-dump", "/usr/bin/mariadb"];
+    // What the script that makes its data folder calls.
+    let called =
+        ["sh", "dirname", "basename", "sed", "cat", "mkdir", "chmod", "chown", "rm", "hostname", "id"];
+    let called = called.map(|name| Path::new("/bin").join(name));
+    server.iter().chain(&clients).map(PathBuf::from).chain(called).collect()
 }
 
 /// A docker engine of its own, on a socket in a folder of its own. Ended when dropped, with all its containers.
@@ -48,7 +70,7 @@ impl Engine {
         ("DOCKER_HOST", &self.host)
     }
 
-    /// Makes an image of these programs, with the libraries that they need.
+    /// Makes an image of these programs, with the libraries that they need, and folders, with all in them.
     pub fn image(&self, name: &str, programs: &[PathBuf]) {
         let mut import = Command::new("docker");
         import.env(self.variable().0, self.variable().1);
@@ -68,10 +90,26 @@ impl Engine {
     pub fn containers(&self) -> Vec<String> {
         self.docker(&["ps", "--all", "--format", "{{.Names}}"]).lines().map(str::to_owned).collect()
     }
+}
 
-    /// Ends it, as a service that was stopped.
-    pub fn stop(&mut self) {
-        self.daemon.stop();
+impl Drop for Engine {
+    fn drop(&mut self) {
+        let folder = self.daemon.folder.path().to_owned();
+        let place = |name: &str| folder.join(name);
+        // With a word it takes seconds, which only containers are worth that a failed test left behind.
+        if std::thread::panicking() {
+            self.daemon.stop();
+        } else {
+            let pid = std::fs::read_to_string(place("exec/containerd/containerd.pid")).unwrap_or_default();
+            self.daemon.kill();
+            if let Ok(pid) = pid.trim().parse() {
+                crate::signal(pid, Signal::KILL);
+            }
+        }
+        // What it leaves mounted would keep its folder from being removed.
+        for left in ["exec/netns/default", "data"] {
+            let _ = Command::new("umount").arg(place(left)).stderr(Stdio::null()).status();
+        }
     }
 }
 
@@ -105,7 +143,7 @@ impl Podman {
         [("CONTAINERS_STORAGE_CONF", place("storage.conf")), ("CONTAINERS_CONF", place("containers.conf"))]
     }
 
-    /// Makes an image of these programs, with the libraries that they need.
+    /// Makes an image of these programs, with the libraries that they need, and folders, with all in them.
     pub fn image(&self, name: &str, programs: &[PathBuf]) {
         let mut import = Command::new("podman");
         import.envs(self.variables());
@@ -130,13 +168,17 @@ fn import_image(mut import: Command, name: &str, programs: &[PathBuf]) {
         .stdout(Stdio::null())
         .spawn()
         .unwrap_or_else(|error| panic!("{import:?}: {error}: cargo xtask test --only tools --install"));
-    let mut files: Vec<PathBuf> = programs.to_vec();
-    files.extend(programs.iter().flat_map(|program| libraries(program)));
+    let mut files: Vec<PathBuf> = programs.iter().flat_map(|path| all_in(path)).collect();
+    files.extend(programs.iter().filter(|path| path.is_file()).flat_map(|program| libraries(program)));
+    // Folders by themselves, so that everybody may pass through them.
+    let above: Vec<PathBuf> =
+        files.iter().flat_map(|file| file.ancestors().skip(1)).map(Path::to_owned).collect();
+    files.extend(above.into_iter().filter(|folder| folder.parent().is_some()));
     files.sort();
     files.dedup();
     let mut tar = Command::new("tar");
     // What links lead to, under the names of the links.
-    tar.args(["--create", "--dereference", "--directory=/"])
+    tar.args(["--create", "--dereference", "--no-recursion", "--directory=/"])
         .args(files.iter().map(|file| file.strip_prefix("/").expect("it is absolute")))
         .stdout(import.stdin.take().expect("stdin is a pipe"));
     assert!(tar.status().expect("tar can be run").success(), "{tar:?}");
@@ -145,9 +187,22 @@ fn import_image(mut import: Command, name: &str, programs: &[PathBuf]) {
     assert!(import.wait().expect("it is a child of ours").success(), "an image of {} files", files.len());
 }
 
+/// A file, or a folder and all that is in it.
+fn all_in(path: &Path) -> Vec<PathBuf> {
+    let mut all = vec![path.to_owned()];
+    if let Ok(entries) = std::fs::read_dir(path) {
+        all.extend(entries.flat_map(|entry| all_in(&entry.expect("it can be listed").path())));
+    }
+    all
+}
+
 /// The libraries that a program needs, and what loads them, by ldd(1).
 fn libraries(program: &Path) -> Vec<PathBuf> {
-    let mut ldd = Command::new("ldd");
-    ldd.arg(program);
-    must(ldd).split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from).collect()
+    // Of a script it knows none.
+    let output = Command::new("ldd").arg(program).stdin(Stdio::null()).output().expect("ldd can be run");
+    String::from_utf8_lossy(&output.stdout)
+        .split_whitespace()
+        .filter(|word| word.starts_with('/'))
+        .map(PathBuf::from)
+        .collect()
 }

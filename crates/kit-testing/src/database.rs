@@ -118,6 +118,12 @@ impl Daemon {
         Pid::from_child(&self.child).as_raw_nonzero().get()
     }
 
+    /// Ends it without a word, and waits.
+    pub(crate) fn kill(&mut self) {
+        self.quit = Signal::KILL;
+        self.stop();
+    }
+
     /// Ends it and waits.
     pub(crate) fn stop(&mut self) {
         // It may have ended by itself; then there is nothing to end.

@@ -118,11 +118,11 @@ pub(super) async fn find(
         ),
     };
     let (dump, client, said) = if let Some(Tools::Image(image)) = given {
+        let not_there = || missing(&format!("in the image {}", image.name()));
         let dump = program_of_image(cx, image, product, "dump").await?;
+        let (dump, said) = dump.ok_or_else(not_there)?;
         let client = program_of_image(cx, image, product, "client").await?;
-        let (Some((dump, said)), Some((client, _))) = (dump, client) else {
-            return Err(missing(&format!("in the image {}", image.name())));
-        };
+        let (client, _) = client.ok_or_else(not_there)?;
         (dump, client, said)
     } else {
         let folder = given.and_then(Tools::folder);

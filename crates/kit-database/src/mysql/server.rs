@@ -5,7 +5,7 @@ use super::clients::{self, Product, series};
 use super::connect::{self, Doing, Session};
 use crate::throwaway::{Recipe, Server, User, not_made};
 use crate::tools::Program;
-use crate::{DatabaseError, Tools};
+use crate::{DatabaseError, Tools, ToolsImage};
 use async_trait::async_trait;
 use kit_core::Context;
 use kit_exec::{Command, EnvPolicy, ExecError, Stdout};
@@ -53,6 +53,11 @@ impl OwnServer {
         if !wanted.starts_with(Product::MariaDb.name()) {
             return Err(missing(format!("a throw-away server of {wanted} cannot be made")));
         }
+        if let Some(Tools::Image(image)) = tools
+            && let Some(own) = Self::of_image(cx, image, wanted).await?
+        {
+            return Ok(own);
+        }
         let program = |what| clients::program(cx, tools.and_then(Tools::folder), Product::MariaDb, what);
         let (Some(install), Some(server)) = (program("install"), program("server")) else {
             return Err(missing(format!(
@@ -68,6 +73,19 @@ impl OwnServer {
             )));
         }
         Ok(Self { install, server, version })
+    }
+
+    /// Those of an image, if it has them and they are of this series.
+    async fn of_image(cx: &Context, image: &ToolsImage, wanted: &str) -> Result<Option<Self>, DatabaseError> {
+        let found = clients::program_of_image(cx, image, Product::MariaDb, "server").await?;
+        let Some((server, said)) = found else { return Ok(None) };
+        let (product, version) = told(&said);
+        if series(product, &version) != wanted {
+            return Ok(None);
+        }
+        // It cannot be asked for its version; where the server has its new name, so has this.
+        let install = if server.name() == "mysqld" { "mysql_install_db" } else { "mariadb-install-db" };
+        Ok(Some(Self { install: image.program(cx, install).await?, server, version }))
     }
 }
 
@@ -100,6 +118,7 @@ impl Recipe for OwnServer {
             .arg(format!("--tmpdir={}", folder.display()))
             .args(["--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"])
             .args(SETTINGS_OF_MAKING)
+            .writes(folder)
             .current_folder(folder)
             .inherit_env(EnvPolicy::Minimal)
             .stdout(Stdout::Capture { limit_bytes: 1 << 20 })
@@ -117,6 +136,8 @@ impl Recipe for OwnServer {
             .arg(format!("--tmpdir={}", data.display()))
             .arg(format!("--pid-file={}", data.join("pid").display()))
             .args(SETTINGS)
+            .writes(data)
+            .writes(socket_folder)
             .current_folder(data)
             .inherit_env(EnvPolicy::Minimal)
             .quiet_stderr()
@@ -142,7 +163,10 @@ async fn version(cx: &Context, server: &Program) -> Result<(Product, String), Da
         .run(cx)
         .await
         .map_err(not_made)?;
-    let said = asked.text();
+    Ok(told(&asked.text()))
+}
+
+fn told(said: &str) -> (Product, String) {
     let version = said.split_whitespace().skip_while(|word| *word != "Ver").nth(1).unwrap_or_default();
-    Ok((Product::of(&said), version.to_owned()))
+    (Product::of(said), version.to_owned())
 }

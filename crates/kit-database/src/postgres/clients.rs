@@ -93,6 +93,12 @@ pub(super) async fn find_server(
     given: Option<&Tools>,
     server_major: u32,
 ) -> Result<Option<Clients>, DatabaseError> {
+    if let Some(Tools::Image(image)) = given
+        && let Some(said) = image.version(cx, "postgres").await?
+        && let Some((version, major)) = parse(&said).filter(|(_, major)| *major == server_major)
+    {
+        return Ok(Some(Clients { pg_dump: image.program(cx, "pg_dump").await?, version, major }));
+    }
     for folder in folders(cx, given.and_then(Tools::folder))? {
         if !folder.join("initdb").is_file() || !folder.join("postgres").is_file() {
             continue;

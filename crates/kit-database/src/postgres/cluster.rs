@@ -88,6 +88,7 @@ impl Recipe for Cluster<'_> {
             .args(locale(self.1))
             // In MiB. It grows as the restore asks; until then there is less to write.
             .arg("--wal-segsize=1")
+            .writes(folder)
             .current_folder(folder)
             .inherit_env(EnvPolicy::Minimal)
             .stdout(Stdout::Capture { limit_bytes: 1 << 20 })
@@ -99,6 +100,7 @@ impl Recipe for Cluster<'_> {
             .arg("-D")
             .arg(data)
             .args(["-c", "fsync=off", "-c", "log_min_messages=fatal", DATABASE])
+            .writes(folder)
             .current_folder(folder)
             .inherit_env(EnvPolicy::Minimal)
             .stdin(Stdin::Bytes(SHRINK.as_bytes().to_vec()))
@@ -116,6 +118,8 @@ impl Recipe for Cluster<'_> {
             .arg(data)
             .arg("-k")
             .arg(socket_folder)
+            .writes(data)
+            .writes(socket_folder)
             .current_folder(data)
             .inherit_env(EnvPolicy::Minimal)
             .quiet_stderr();

@@ -41,7 +41,7 @@ impl User {
     /// that nobody knows of must not stay.
     pub(crate) fn command(&self, cx: &Context, program: &Program, signal: &str) -> Command {
         let (Program::Here(file), Some(setpriv)) = (program, kit_exec::which(&cx.env, "setpriv")) else {
-            return program.command();
+            return program.command().as_server(self.other);
         };
         let mut command = Command::new(setpriv.display().to_string()).args(["--pdeathsig", signal]);
         if let Some((user, group)) = self.other {

@@ -89,7 +89,7 @@ impl Engine<'_> {
 
     /// How it is told to run programs as us. Asking also shows whether it answers.
     async fn user(&self, cx: &Context) -> Result<Vec<String>, ExecError> {
-        let (user, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        let (user, group) = super::us();
         let ours = format!("--user={user}:{group}");
         Ok(match self.kind {
             ContainerEngine::Docker => {

@@ -91,6 +91,11 @@ impl Container {
     }
 }
 
+/// Our user and group.
+fn us() -> (u32, u32) {
+    (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
+}
+
 /// Why an engine did not run a program: nothing is known about the program itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trouble {

@@ -1,10 +1,12 @@
-//! The command line that runs a program in a container, and what its end means. Pure.
+//! The command line that runs a program in a container, and what its end means.
 
 use super::engine::OWNER;
-use super::{Container, Trouble};
+use super::{Container, Ready, Trouble};
+use crate::command::Server;
 use crate::{ExecError, Status};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// Files and folders that a program needs, each at the same path in the container; true: it may write there.
@@ -12,7 +14,7 @@ pub(crate) type Files = BTreeMap<PathBuf, bool>;
 
 /// What is started instead of the program.
 pub(crate) struct Launch {
-    pub(crate) client: PathBuf,
+    pub(crate) program: PathBuf,
     pub(crate) args: Vec<OsString>,
     /// Of the container.
     pub(crate) name: String,
@@ -27,6 +29,7 @@ pub(crate) struct Inside<'a> {
     pub(crate) files: &'a Files,
     pub(crate) folder: Option<&'a Path>,
     pub(crate) reads: bool,
+    pub(crate) server: Option<Server>,
 }
 
 impl Launch {
@@ -53,7 +56,10 @@ impl Launch {
         }
         args.push(format!("--name={name}").into());
         args.push(format!("--label={OWNER}={}", ready.owner.path().display()).into());
-        args.extend(ready.user.iter().map(Into::into));
+        match inside.server {
+            Some(server) => args.extend(serve(ready, server)?.into_iter().map(OsString::from)),
+            None => args.extend(ready.user.iter().map(OsString::from)),
+        }
         args.extend(inside.variables.iter().map(|name| format!("--env={name}").into()));
         for (path, writes) in inside.files {
             args.push(mount(path, *writes)?.into());
@@ -64,8 +70,37 @@ impl Launch {
         args.push(format!("--entrypoint={}", inside.program).into());
         args.push(ready.id.clone().into());
         args.extend(inside.args.iter().cloned());
-        Ok(Self { client: ready.client.clone(), args, name })
+        Ok(Self { program: ready.client.clone(), args, name })
     }
+
+    /// The same; the client, and so the program, is asked to end when we die without a word.
+    pub(crate) fn ended_with_us(mut self, setpriv: PathBuf) -> Self {
+        let client = std::mem::replace(&mut self.program, setpriv);
+        let before = ["--pdeathsig".into(), "TERM".into(), client.into_os_string()];
+        self.args.splice(0..0, before);
+        self
+    }
+}
+
+/// What a server is given.
+fn serve(ready: &Ready, server: Server) -> std::io::Result<Vec<String>> {
+    let (user, group) = server.user.unwrap_or_else(super::us);
+    let mut args = match server.user {
+        Some(_) => vec![format!("--user={user}:{group}")],
+        None => ready.user.clone(),
+    };
+    // Programs that make servers ask what they are called, and an image knows only its own users.
+    let names = ready.owner.path().join(format!("passwd-{user}-{group}"));
+    if !names.is_file() {
+        let text = format!("root:x:0:0:root:/root:/bin/sh\nserver:x:{user}:{group}:server:/tmp:/bin/sh\n");
+        kit_core::fs::write_atomic(&names, text.as_bytes()).map_err(|error| error.source)?;
+        // Nobody else can get to it here; in the container that user has to.
+        std::fs::set_permissions(&names, std::fs::Permissions::from_mode(0o644))?;
+    }
+    args.push(format!("--mount=type=bind,source={},target=/etc/passwd,readonly", names.display()));
+    // The usual 64 MiB are too few for an index that several processes make.
+    args.push("--shm-size=1g".to_owned());
+    Ok(args)
 }
 
 /// A source that is not there is an error, which it would not be with `--volume`: that one makes a folder.
