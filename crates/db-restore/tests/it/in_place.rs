@@ -62,13 +62,19 @@ fn postgres_is_overwritten_as_a_whole_or_not_at_all() {
     ended(&sandbox, &sandbox.run(BINARY, CONFIRMED), 10, "restore_mismatch");
     assert_eq!(state(&server), damaged);
 
-    // One that the server does not take is rolled back, whatever was dropped before.
-    let broken = gunzip(&whole).replace("CREATE VIEW app.good", "CREATE VIEW app.orders");
-    replace(&sandbox, &backup, &broken);
-    let ran = sandbox.run(BINARY, CONFIRMED);
-    ended(&sandbox, &ran, 10, "restore_mismatch");
-    assert!(ran.stderr.contains("the live database is as it was"), "{}", ran.stderr);
-    assert_eq!(state(&server), damaged);
+    // One that the server does not take is rolled back, whatever was dropped before, and also behind the large objects,
+    // around which a dump has a transaction of its own.
+    for (good, broken) in
+        [("CREATE VIEW app.good", "CREATE VIEW app.orders"), ("PRIMARY KEY (id)", "PRIMARY KEY (no_such)")]
+    {
+        let dump = gunzip(&whole);
+        assert!(dump.contains(good), "{dump}");
+        replace(&sandbox, &backup, &dump.replace(good, broken));
+        let ran = sandbox.run(BINARY, CONFIRMED);
+        ended(&sandbox, &ran, 10, "restore_mismatch");
+        assert!(ran.stderr.contains("the live database is as it was"), "{}", ran.stderr);
+        assert_eq!(state(&server), damaged, "{broken}");
+    }
 
     // Somebody uses it; he is shown out.
     sandbox.write(&object, &whole);
@@ -87,6 +93,34 @@ fn postgres_is_overwritten_as_a_whole_or_not_at_all() {
     assert_eq!(body.databases[0].content_compared, Some(true));
     let beside = "SELECT count(*) FROM pg_database WHERE datname LIKE 'shop_%'";
     assert_eq!(server.sql("postgres", beside), "0", "nothing was made beside it");
+}
+
+/// `psql` takes the end of its input for the end of the script, which is the end of a step that was killed, too.
+#[test]
+fn postgres_is_as_it_was_if_the_step_is_killed_among_the_rows() {
+    let server = postgres::Server::start();
+    server.sql("postgres", "CREATE DATABASE shop");
+    server.sql(
+        "shop",
+        "CREATE TABLE notes AS SELECT n AS id, repeat(n::text, 50) AS note FROM generate_series(1, 200000) n",
+    );
+    let sandbox = Sandbox::new().env("MAIN_URL", server.url("shop"));
+    config(&sandbox, "");
+    back_up_of(&sandbox, ("main", &server.url("shop")), OLD, "", "2026-01-01T00:00:00Z");
+    server.sql("shop", "DELETE FROM notes; INSERT INTO notes VALUES (0, 'of today')");
+    let notes = || server.sql("shop", "SELECT count(*), min(note) FROM notes");
+    // What asks must not wait for what is being replaced, and so asks elsewhere.
+    let at_rows =
+        || server.sql("postgres", "SELECT count(*) FROM pg_stat_progress_copy WHERE tuples_processed > 1000");
+    let step = sandbox.start(BINARY, CONFIRMED);
+    let began = std::time::Instant::now();
+    while at_rows() == "0" {
+        assert!(began.elapsed().as_secs() < 60, "it never came to the rows, or was quicker than we are");
+    }
+    step.signal(kit_testing::Signal::KILL);
+    step.wait();
+    while server.sql("postgres", "SELECT count(*) FROM pg_stat_activity WHERE datname = 'shop'") != "0" {}
+    assert_eq!(notes(), "1|of today");
 }
 
 /// Who sits at a terminal is shown what is lost, and types the name of the database, or not.

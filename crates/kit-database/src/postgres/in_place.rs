@@ -3,6 +3,9 @@
 //!
 //! Whoever does not hear the answer to COMMIT knows nothing: the server may have done it all the same. So the
 //! transaction says its number just before, and afterwards the server is asked what became of it.
+//!
+//! COMMIT is ours to say, and not that of `psql`, which takes the end of its input for the end of the script: if we are
+//! killed, there is no COMMIT, and the server takes everything back.
 
 use super::archive::{self, Kind};
 use super::connect::{self, Doing};
@@ -19,9 +22,9 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 const EMPTY: &str = include_str!("in_place.sql");
 /// How long that waits for those who use something in it, in milliseconds.
 const PATIENCE_MS: u128 = 5000;
-/// Prints the number of the transaction. Who saw it knows that everything was loaded and COMMIT comes next; who did not,
-/// that it was never sent. `txid_…` rather than `pg_…xact_…`, which servers have from 13 on.
-const TELL_NUMBER: &str = "\\o\nSELECT pg_catalog.txid_current();\n";
+/// Prints the number of the transaction, and ends it. Who saw the number knows that everything was loaded and COMMIT comes
+/// next; who did not, that it was never sent. `txid_…` rather than `pg_…xact_…`, which servers have from 13 on.
+const END: &[u8] = b"\\o\nSELECT pg_catalog.txid_current();\nCOMMIT;\n";
 /// How long is asked what became of it: a server that crashed comes back meanwhile. Who is told to stop has less.
 const ASKING: Duration = Duration::from_secs(30);
 const ASKING_WHEN_STOPPED: Duration = Duration::from_secs(2);
@@ -54,20 +57,19 @@ pub(super) async fn restore(
     let clients = scratch::clients_for(database, cx, needs).await?;
     doing.run(cx, end_users(&mut connection, &database.address.database)).await?;
     connect::close(connection).await;
-    let mut script = EMPTY.as_bytes().chain(std::io::Cursor::new(head)).chain(reader);
+    let mut script = b"BEGIN;\n".chain(EMPTY.as_bytes()).chain(std::io::Cursor::new(head)).chain(reader);
     let number = Arc::new(OnceLock::new());
     let psql = |pieces| {
         let told = Arc::clone(&number);
-        restore::psql(&database.address, &clients, pieces)
-            .args(["--single-transaction", "--tuples-only", "--no-align"])
-            .stdout(Stdout::lines(move |line| {
+        restore::psql(&database.address, &clients, pieces).args(["--tuples-only", "--no-align"]).stdout(
+            Stdout::lines(move |line| {
                 if let Ok(number) = line.trim().parse::<u64>() {
                     let _ = told.set(number);
                 }
-            }))
+            }),
+        )
     };
-    let restored =
-        restore::feed(cx, psql, (&mut script, TELL_NUMBER.as_bytes(), &database.options.rows), doing).await;
+    let restored = restore::feed(cx, psql, (&mut script, Some(END), &database.options.rows), doing).await;
     match (restored, number.get()) {
         (Ok(()), _) => Ok(()),
         (Err(error), None) => Err(as_it_was(error, &display)),

@@ -17,6 +17,7 @@ mod in_place;
 mod inspect;
 mod loader;
 mod migrate;
+mod one_transaction;
 mod parallel;
 mod reader;
 mod restore;

@@ -5,6 +5,7 @@ use super::address::Address;
 use super::archive::{self, Kind};
 use super::clients::Clients;
 use super::connect::Doing;
+use super::one_transaction::OneTransaction;
 use super::scan::Scanner;
 use super::{from_archive, restore_parallel};
 use crate::pieces::{Piece, Pieces};
@@ -93,19 +94,20 @@ async fn plain(
         return restore_parallel::run(cx, into.address, into.clients, (reader, how), doing).await;
     }
     let psql = |pieces| psql(into.address, into.clients, pieces).arg("--single-transaction");
-    feed(cx, psql, (reader, b"", into.rows), doing).await
+    feed(cx, psql, (reader, None, into.rows), doing).await
 }
 
-/// Pours a plain dump into a `psql`, and then, if all of it came, what it has to do besides.
+/// Pours a plain dump into a `psql`. If it begins with a transaction of ours, all of it stays in that one, and this
+/// ends it, if all of it came.
 pub(super) async fn feed(
     cx: &Context,
     psql: impl FnOnce(Pieces) -> Command,
-    (reader, besides, rows): (&mut (dyn AsyncRead + Send + Unpin), &[u8], &Rows),
+    (reader, end, rows): (&mut (dyn AsyncRead + Send + Unpin), Option<&[u8]>, &Rows),
     doing: Doing<'_>,
 ) -> Result<(), DatabaseError> {
     let (sender, pieces) = Pieces::channel(AHEAD);
     let psql = psql(pieces);
-    let (poured, ran) = tokio::join!(pour((reader, besides, rows), sender), psql.run(cx));
+    let (poured, ran) = tokio::join!(pour((reader, end, rows), sender), psql.run(cx));
     match (poured, ran) {
         (_, Err(error)) if error.is_unheard() => Err(error.into()),
         (Err(Poured::Incomplete(problem)), _) => Err(doing.truncated(problem)),
@@ -121,10 +123,15 @@ enum Poured {
 }
 
 async fn pour(
-    (reader, besides, rows): (&mut (dyn AsyncRead + Send + Unpin), &[u8], &Rows),
+    (reader, end, rows): (&mut (dyn AsyncRead + Send + Unpin), Option<&[u8]>, &Rows),
     to: Sender<Piece>,
 ) -> Result<(), Poured> {
     let mut scanner = Scanner::new(Nowhere).telling(rows.clone());
+    let mut one = None;
+    if end.is_some() {
+        scanner = scanner.finding_transactions();
+        one = Some(OneTransaction::default());
+    }
     loop {
         let mut piece = vec![0_u8; PIECE_BYTES];
         let count = match reader.read(&mut piece).await {
@@ -140,6 +147,9 @@ async fn pour(
         }
         piece.truncate(count);
         scanner.take(&piece);
+        if let Some(one) = &mut one {
+            piece = one.take(piece, &mut scanner);
+        }
         if to.send(Piece::Bytes(piece)).await.is_err() {
             // psql is gone and says why.
             return Ok(());
@@ -149,7 +159,7 @@ async fn pour(
         let _ = to.send(Piece::Failed).await;
         return Err(Poured::Incomplete(problem));
     }
-    let _ = to.send(Piece::Bytes(besides.to_vec())).await;
+    let _ = to.send(Piece::Bytes(end.unwrap_or_default().to_vec())).await;
     let _ = to.send(Piece::End).await;
     Ok(())
 }

@@ -13,6 +13,7 @@ use crate::schema_file::Keep;
 use kit_core::Rows;
 use memchr::memchr;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 const TRAILER: &[u8] = b"-- PostgreSQL database dump complete";
 pub(super) const UNKNOWN_TABLE: &str = "it holds a COPY block whose table cannot be made out";
@@ -58,6 +59,8 @@ pub(super) struct Scanner<K> {
     rows_before: u64,
     /// Who is told how many rows have passed.
     told: Option<Rows>,
+    /// Where lines stand that begin or end a transaction; `None`: nobody asks.
+    transactions: Option<Vec<Range<u64>>>,
 }
 
 impl<K: Keep> Scanner<K> {
@@ -73,7 +76,23 @@ impl<K: Keep> Scanner<K> {
             trailer: false,
             rows_before: 0,
             told: None,
+            transactions: None,
         }
+    }
+
+    /// The same, and lines are found that begin or end a transaction.
+    pub(super) fn finding_transactions(self) -> Self {
+        Self { transactions: Some(Vec::new()), ..self }
+    }
+
+    /// Where in the dump those lines stand, without their line ends, that were found since this was last asked.
+    pub(super) fn take_transactions(&mut self) -> Vec<Range<u64>> {
+        self.transactions.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// How many of the last bytes belong to a line of which nobody knows yet what it is.
+    pub(super) const fn unfinished_bytes(&self) -> usize {
+        self.line.len()
     }
 
     /// The same, and somebody is told how many rows have passed.
@@ -167,14 +186,29 @@ impl<K: Keep> Scanner<K> {
             return &[];
         };
         let (head, rest) = bytes.split_at(end + 1);
-        if self.line.is_empty() {
-            self.line(head);
+        let mut begun = std::mem::take(&mut self.line);
+        let line = if begun.is_empty() {
+            head
         } else {
-            let mut line = std::mem::take(&mut self.line);
-            line.extend_from_slice(head);
-            self.line(&line);
-        }
+            begun.extend_from_slice(head);
+            &begun
+        };
+        self.transaction(line, rest.len());
+        self.line(line);
         rest
+    }
+
+    /// Finds what begins or ends the transaction around large objects; so many bytes came with the line that stand
+    /// behind it.
+    fn transaction(&mut self, line: &[u8], behind: usize) {
+        let text = line.strip_suffix(b"\n").unwrap_or(line);
+        if self.entry != Entry::LargeObjects || !matches!(text, b"BEGIN;" | b"COMMIT;") {
+            return;
+        }
+        if let Some(found) = &mut self.transactions {
+            let end = self.content.bytes - behind as u64 - 1;
+            found.push(end - text.len() as u64..end);
+        }
     }
 
     /// One line outside of rows, with its line end.

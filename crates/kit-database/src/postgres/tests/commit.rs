@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 
 /// How `psql` sends COMMIT (postgresql.org/docs/current/protocol-message-formats.html, Query).
-const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
+const COMMIT: &[u8] = b"Q\0\0\0\x0cCOMMIT;\0";
 
 /// What becomes of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
