@@ -3,9 +3,6 @@
 //!
 //! Whoever does not hear the answer to COMMIT knows nothing: the server may have done it all the same. So the
 //! transaction says its number just before, and afterwards the server is asked what became of it.
-//!
-//! COMMIT is ours to say, and not that of `psql`, which takes the end of its input for the end of the script: if we are
-//! killed, there is no COMMIT, and the server takes everything back.
 
 use super::archive::{self, Kind};
 use super::connect::{self, Doing};
@@ -57,7 +54,7 @@ pub(super) async fn restore(
     let clients = scratch::clients_for(database, cx, needs).await?;
     doing.run(cx, end_users(&mut connection, &database.address.database)).await?;
     connect::close(connection).await;
-    let mut script = b"BEGIN;\n".chain(EMPTY.as_bytes()).chain(std::io::Cursor::new(head)).chain(reader);
+    let mut script = restore::BEGIN.chain(EMPTY.as_bytes()).chain(std::io::Cursor::new(head)).chain(reader);
     let number = Arc::new(OnceLock::new());
     let psql = |pieces| {
         let told = Arc::clone(&number);
@@ -69,7 +66,7 @@ pub(super) async fn restore(
             }),
         )
     };
-    let restored = restore::feed(cx, psql, (&mut script, Some(END), &database.options.rows), doing).await;
+    let restored = restore::feed(cx, psql, (&mut script, END, &database.options.rows), doing).await;
     match (restored, number.get()) {
         (Ok(()), _) => Ok(()),
         (Err(error), None) => Err(as_it_was(error, &display)),

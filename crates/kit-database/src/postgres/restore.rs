@@ -93,16 +93,20 @@ async fn plain(
         let how = (jobs, into.rows.clone());
         return restore_parallel::run(cx, into.address, into.clients, (reader, how), doing).await;
     }
-    let psql = |pieces| psql(into.address, into.clients, pieces).arg("--single-transaction");
-    feed(cx, psql, (reader, None, into.rows), doing).await
+    let psql = |pieces| psql(into.address, into.clients, pieces);
+    feed(cx, psql, (&mut BEGIN.chain(reader), COMMIT, into.rows), doing).await
 }
 
-/// Pours a plain dump into a `psql`. If it begins with a transaction of ours, all of it stays in that one, and this
-/// ends it, if all of it came.
+/// A transaction of ours around the dump. `psql --single-transaction` takes the end of its input for the end of the
+/// script and commits what came; if we are killed, there is no COMMIT, and the server takes everything back.
+pub(super) const BEGIN: &[u8] = b"BEGIN;\n";
+const COMMIT: &[u8] = b"COMMIT;\n";
+
+/// Pours a plain dump, before which a transaction was begun, into a `psql`, and then what ends that, if all of it came.
 pub(super) async fn feed(
     cx: &Context,
     psql: impl FnOnce(Pieces) -> Command,
-    (reader, end, rows): (&mut (dyn AsyncRead + Send + Unpin), Option<&[u8]>, &Rows),
+    (reader, end, rows): (&mut (dyn AsyncRead + Send + Unpin), &[u8], &Rows),
     doing: Doing<'_>,
 ) -> Result<(), DatabaseError> {
     let (sender, pieces) = Pieces::channel(AHEAD);
@@ -123,15 +127,11 @@ enum Poured {
 }
 
 async fn pour(
-    (reader, end, rows): (&mut (dyn AsyncRead + Send + Unpin), Option<&[u8]>, &Rows),
+    (reader, end, rows): (&mut (dyn AsyncRead + Send + Unpin), &[u8], &Rows),
     to: Sender<Piece>,
 ) -> Result<(), Poured> {
-    let mut scanner = Scanner::new(Nowhere).telling(rows.clone());
-    let mut one = None;
-    if end.is_some() {
-        scanner = scanner.finding_transactions();
-        one = Some(OneTransaction::default());
-    }
+    let mut scanner = Scanner::new(Nowhere).telling(rows.clone()).finding_transactions();
+    let mut one = OneTransaction::default();
     loop {
         let mut piece = vec![0_u8; PIECE_BYTES];
         let count = match reader.read(&mut piece).await {
@@ -147,10 +147,8 @@ async fn pour(
         }
         piece.truncate(count);
         scanner.take(&piece);
-        if let Some(one) = &mut one {
-            piece = one.take(piece, &mut scanner);
-        }
-        if to.send(Piece::Bytes(piece)).await.is_err() {
+        let known = one.take(piece, &mut scanner);
+        if to.send(Piece::Bytes(known)).await.is_err() {
             // psql is gone and says why.
             return Ok(());
         }
@@ -159,7 +157,7 @@ async fn pour(
         let _ = to.send(Piece::Failed).await;
         return Err(Poured::Incomplete(problem));
     }
-    let _ = to.send(Piece::Bytes(end.unwrap_or_default().to_vec())).await;
+    let _ = to.send(Piece::Bytes(end.to_vec())).await;
     let _ = to.send(Piece::End).await;
     Ok(())
 }
