@@ -6,7 +6,7 @@ use crate::run::Check;
 use crate::world::World;
 use kit_contract::Reason;
 use kit_contract::body::CheckOutcome;
-use kit_contract::config::Database;
+use kit_contract::config::{self, Database};
 use kit_core::StepError;
 use kit_database::{OpenOptions, Tools};
 use std::sync::Arc;
@@ -30,7 +30,11 @@ async fn look(world: &World, database: &Database) -> Result<Finding, StepError> 
     let options = OpenOptions { tools, ..OpenOptions::of(database) };
     let engine = kit_database::open_for_restore(&url, &input, options, world.cx.context()).await?;
     engine.can_be_dumped(world.cx.context()).await?;
-    Ok(Finding::pass(format!("{} can be copied with what is installed here", engine.display())))
+    let with = match &database.tools {
+        Some(config::Tools::Image(tools)) => format!("programs of the image {}", tools.image),
+        Some(config::Tools::Folder(_)) | None => "what is installed here".to_owned(),
+    };
+    Ok(Finding::pass(format!("{} can be copied with {with}", engine.display())))
 }
 
 /// What the dump itself would fail with is the answer.
