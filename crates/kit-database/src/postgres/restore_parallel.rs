@@ -1,7 +1,7 @@
 //! A dump into an empty database by several sessions: one makes what the rows need, several load rows side by side,
-//! several make indexes, one makes the rest. Rows of one table are dealt out in whole lines, so that a single large table gains, too, and
-//! nothing is held but what is on its way. Tables are filled one after the other, in the order of the dump, since what
-//! checks a row may ask other tables.
+//! several make indexes, one makes the rest. Rows of one table are dealt out in whole lines, so that a single large table
+//! gains, too, and nothing is held but what is on its way. Tables are filled one after the other, in the order of the
+//! dump, since what checks a row may ask other tables.
 //!
 //! There is no transaction around it: what is restored into must be thrown away after an error.
 
@@ -153,9 +153,7 @@ impl Restore<'_> {
         self.copy = statement.into();
         Ok(())
     }
-}
 
-impl Restore<'_> {
     async fn after(&mut self, lines: &[u8]) -> Result<(), Stopped> {
         let mut steps = Vec::new();
         self.after.take(lines, &mut steps);
