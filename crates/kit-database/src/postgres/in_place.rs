@@ -14,14 +14,16 @@ use kit_exec::Stdout;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::sync::Notify;
 
 /// Empties the database; part of the same transaction as the restore.
 const EMPTY: &str = include_str!("in_place.sql");
 /// How long that waits for those who use something in it, in milliseconds.
 const PATIENCE_MS: u128 = 5000;
-/// Prints the number of the transaction, and ends it. Who saw the number knows that everything was loaded and COMMIT comes
-/// next; who did not, that it was never sent. `txid_…` rather than `pg_…xact_…`, which servers have from 13 on.
-const END: &[u8] = b"\\o\nSELECT pg_catalog.txid_current();\nCOMMIT;\n";
+/// Prints the number of the transaction. COMMIT is sent only to a `psql` whose answer was heard: as long as it was not,
+/// the database is as it was, whatever becomes of `psql` or of the way to it. `txid_…` rather than `pg_…xact_…`, which
+/// servers have from 13 on.
+const TELL_NUMBER: &[u8] = b"\\o\nSELECT pg_catalog.txid_current();\n";
 /// How long is asked what became of it: a server that crashed comes back meanwhile. Who is told to stop has less.
 const ASKING: Duration = Duration::from_secs(30);
 const ASKING_WHEN_STOPPED: Duration = Duration::from_secs(2);
@@ -56,19 +58,24 @@ pub(super) async fn restore(
     connect::close(connection).await;
     let mut script = restore::BEGIN.chain(EMPTY.as_bytes()).chain(std::io::Cursor::new(head)).chain(reader);
     let number = Arc::new(OnceLock::new());
+    let heard = Arc::new(Notify::new());
     let psql = |pieces| {
-        let told = Arc::clone(&number);
+        let (told, heard) = (Arc::clone(&number), Arc::clone(&heard));
         restore::psql(&database.address, &clients, pieces).args(["--tuples-only", "--no-align"]).stdout(
             Stdout::lines(move |line| {
                 if let Ok(number) = line.trim().parse::<u64>() {
                     let _ = told.set(number);
+                    heard.notify_one();
                 }
             }),
         )
     };
-    let restored = restore::feed(cx, psql, (&mut script, END, &database.options.rows), doing).await;
+    let end = restore::End { question: TELL_NUMBER, heard: Some(&heard) };
+    let restored = restore::feed(cx, psql, (&mut script, end, &database.options.rows), doing).await;
     match (restored, number.get()) {
-        (Ok(()), _) => Ok(()),
+        (Ok(()), Some(_)) => Ok(()),
+        // Without the number there was no COMMIT.
+        (Ok(()), None) => Err(doing.truncated("psql ended before the dump did".to_owned())),
         (Err(error), None) => Err(as_it_was(error, &display)),
         (Err(error), Some(number)) => match became(database, cx, *number, doing).await {
             Became::Committed => Ok(()),

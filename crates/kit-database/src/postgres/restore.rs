@@ -16,6 +16,7 @@ use kit_exec::{Command, ExecError, Status, Stdin, Stdout};
 use std::num::NonZeroU8;
 use std::path::Path;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::sync::Notify;
 use tokio::sync::mpsc::Sender;
 
 /// Handed on at once, and how many of these may wait.
@@ -94,7 +95,7 @@ async fn plain(
         return restore_parallel::run(cx, into.address, into.clients, (reader, how), doing).await;
     }
     let psql = |pieces| psql(into.address, into.clients, pieces);
-    feed(cx, psql, (&mut BEGIN.chain(reader), COMMIT, into.rows), doing).await
+    feed(cx, psql, (&mut BEGIN.chain(reader), End::default(), into.rows), doing).await
 }
 
 /// A transaction of ours around the dump. `psql --single-transaction` takes the end of its input for the end of the
@@ -102,11 +103,20 @@ async fn plain(
 pub(super) const BEGIN: &[u8] = b"BEGIN;\n";
 const COMMIT: &[u8] = b"COMMIT;\n";
 
-/// Pours a plain dump, before which a transaction was begun, into a `psql`, and then what ends that, if all of it came.
+/// What comes between the dump and COMMIT.
+#[derive(Default)]
+pub(super) struct End<'a> {
+    /// Is sent first.
+    pub(super) question: &'a [u8],
+    /// Is told when its answer was heard; before that, there is no COMMIT.
+    pub(super) heard: Option<&'a Notify>,
+}
+
+/// Pours a plain dump, before which a transaction was begun, into a `psql`, and ends that, if all of it came.
 pub(super) async fn feed(
     cx: &Context,
     psql: impl FnOnce(Pieces) -> Command,
-    (reader, end, rows): (&mut (dyn AsyncRead + Send + Unpin), &[u8], &Rows),
+    (reader, end, rows): (&mut (dyn AsyncRead + Send + Unpin), End<'_>, &Rows),
     doing: Doing<'_>,
 ) -> Result<(), DatabaseError> {
     let (sender, pieces) = Pieces::channel(AHEAD);
@@ -127,7 +137,7 @@ enum Poured {
 }
 
 async fn pour(
-    (reader, end, rows): (&mut (dyn AsyncRead + Send + Unpin), &[u8], &Rows),
+    (reader, end, rows): (&mut (dyn AsyncRead + Send + Unpin), End<'_>, &Rows),
     to: Sender<Piece>,
 ) -> Result<(), Poured> {
     let mut scanner = Scanner::new(Nowhere).telling(rows.clone()).finding_transactions();
@@ -157,7 +167,15 @@ async fn pour(
         let _ = to.send(Piece::Failed).await;
         return Err(Poured::Incomplete(problem));
     }
-    let _ = to.send(Piece::Bytes(end.to_vec())).await;
+    let _ = to.send(Piece::Bytes(end.question.to_vec())).await;
+    if let Some(heard) = end.heard {
+        tokio::select! {
+            () = heard.notified() => {}
+            // psql is gone and says why.
+            () = to.closed() => return Ok(()),
+        }
+    }
+    let _ = to.send(Piece::Bytes(COMMIT.to_vec())).await;
     let _ = to.send(Piece::End).await;
     Ok(())
 }
