@@ -85,7 +85,8 @@ async fn where_the_exchange_fails_the_one_after_runs() {
 fn a_run_that_is_stopped_in_between_still_runs_the_one_after() {
     let sandbox = with_hooks(&format!("{BEFORE}; exec sleep 60"), AFTER);
     let started = sandbox.start(BINARY, CONFIRMED);
-    while !sandbox.has("log") {
+    // The shell makes the file before the program writes into it.
+    while !sandbox.has("log") || sandbox.read("log").is_empty() {
         std::thread::yield_now();
     }
     started.signal(Signal::TERM);
