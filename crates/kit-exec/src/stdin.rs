@@ -1,5 +1,6 @@
 //! What a child reads.
 
+use kit_core::Cancel;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::ChildStdin;
 use tokio_util::sync::CancellationToken;
@@ -27,7 +28,8 @@ pub(crate) struct Fed {
     _pipe: Option<ChildStdin>,
 }
 
-/// Writes `input` to the child until `freeze`: a child that is asked to end must get no more work.
+/// Writes `input` to the child until it is to end, by `cancel` or `freeze`: a child that is asked to end
+/// must get no more work.
 /// A child that stops reading is no error: its exit code says whether it was content. Asks by `halt`
 /// for the child to be ended if the input cannot be read.
 pub(crate) async fn feed(
@@ -35,8 +37,11 @@ pub(crate) async fn feed(
     mut pipe: ChildStdin,
     halt: CancellationToken,
     freeze: CancellationToken,
+    cancel: Cancel,
 ) -> Fed {
-    match freeze.run_until_cancelled(pour(input, &mut pipe)).await {
+    // Asked before each piece too: a pipe that always has room lets a hundred of them pass in one poll.
+    let to_end = || freeze.is_cancelled() || cancel.is_cancelled();
+    match cancel.unless(freeze.run_until_cancelled(pour(input, &mut pipe, to_end))).await.flatten() {
         Some(Ok(())) => Fed { broken: None, _pipe: None },
         Some(Err(source)) => {
             halt.cancel();
@@ -46,7 +51,7 @@ pub(crate) async fn feed(
     }
 }
 
-async fn pour(input: Stdin, pipe: &mut ChildStdin) -> std::io::Result<()> {
+async fn pour(input: Stdin, pipe: &mut ChildStdin, to_end: impl Fn() -> bool) -> std::io::Result<()> {
     match input {
         Stdin::Empty => {}
         Stdin::Bytes(bytes) => {
@@ -55,6 +60,10 @@ async fn pour(input: Stdin, pipe: &mut ChildStdin) -> std::io::Result<()> {
         Stdin::Stream(mut stream) => {
             let mut chunk = vec![0_u8; CHUNK_BYTES];
             loop {
+                if to_end() {
+                    // Whoever set it has woken the caller, who drops this.
+                    std::future::pending::<()>().await;
+                }
                 let count = stream.read(&mut chunk).await?;
                 let piece = chunk.get(..count).unwrap_or_default();
                 if piece.is_empty() || pipe.write_all(piece).await.is_err() {

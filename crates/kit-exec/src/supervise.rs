@@ -76,10 +76,9 @@ impl Supervisor {
         stdin: Stdin,
     ) -> Self {
         let tail = Arc::new(Mutex::new(Tail::default()));
-        let feeder = child
-            .stdin
-            .take()
-            .map(|pipe| tokio::spawn(feed(stdin, pipe, watch.halt.clone(), watch.freeze.clone())));
+        let feeder = child.stdin.take().map(|pipe| {
+            tokio::spawn(feed(stdin, pipe, watch.halt.clone(), watch.freeze.clone(), cx.cancel.clone()))
+        });
         let log_as = (!command.quiet_stderr).then(|| command.label());
         let stderr =
             child.stderr.take().map(|pipe| tokio::spawn(follow(pipe, cx.clone(), log_as, tail.clone())));
