@@ -79,8 +79,15 @@ async fn restore_one(
             None => look(cx, job, &beside).await,
         },
     };
-    match compared {
-        Ok(compared) => Ok((beside, compared)),
+    let finished = match compared {
+        Ok(compared) => match job.database.finish_beside(cx, &beside).await {
+            Ok(finished) => Ok((finished, compared)),
+            Err(error) => Err(StepError::from(error).hint("the live database was not touched")),
+        },
+        Err(error) => Err(error),
+    };
+    match finished {
+        Ok(finished) => Ok(finished),
         Err(error) => {
             discard(cx, std::slice::from_ref(job), std::slice::from_ref(&beside)).await;
             Err(error)

@@ -16,6 +16,8 @@ mod encrypted;
 mod hooks;
 #[path = "it/in_place.rs"]
 mod in_place;
+#[path = "it/killed.rs"]
+mod killed;
 #[path = "it/redis.rs"]
 mod redis;
 #[path = "it/shown.rs"]

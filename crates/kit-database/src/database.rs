@@ -46,7 +46,8 @@ impl SchemaScript {
     }
 }
 
-/// A restored database that stands beside the live one and waits for [`Database::swap`].
+/// A restored database that stands beside the live one and waits for [`Database::finish_beside`] or, finished, for
+/// [`Database::swap`].
 ///
 /// Plain data, so that a journal can hold it and a later run can go on or clean up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,6 +128,9 @@ pub trait Database: Send + Sync + std::fmt::Debug {
     /// Restores a dump beside the live database, which is not touched. What an earlier run left under
     /// the same `id` (lower-case letters, digits, hyphens) is replaced.
     ///
+    /// What it gives is unfinished, and anybody can see that: by its name (PostgreSQL, SQLite), by an empty database
+    /// beside it (MariaDB, MySQL), by a key in it (Redis). So whatever a killed step leaves is never taken for whole.
+    ///
     /// # Errors
     /// Like [`Database::restore_scratch`]; nothing is left beside the live database then.
     async fn restore_beside(
@@ -159,6 +163,13 @@ pub trait Database: Send + Sync + std::fmt::Debug {
         beside: &Beside,
     ) -> Result<Vec<AssertionResult>, DatabaseError>;
 
+    /// Says of what was restored beside the live database that all of it is there, and right: to be called once it was
+    /// compared. Only then [`Database::swap`] takes it. It may have another name from then on.
+    ///
+    /// # Errors
+    /// If that cannot be said; then nobody knows whether it was, and it is to be discarded.
+    async fn finish_beside(&self, cx: &Context, beside: &Beside) -> Result<Beside, DatabaseError>;
+
     /// Puts the restored database in the place of the live one, which is kept under another name. A
     /// swap that died half-way is finished by the next one.
     ///
@@ -183,7 +194,7 @@ pub trait Database: Send + Sync + std::fmt::Debug {
         needs: Option<&RestoreNeeds>,
     ) -> Result<Beside, DatabaseError>;
 
-    /// Removes what was restored beside the live database; nothing there is fine.
+    /// Removes what was restored beside the live database, finished or not; nothing there is fine.
     ///
     /// # Errors
     /// If it cannot be removed.

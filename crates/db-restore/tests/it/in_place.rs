@@ -95,37 +95,6 @@ fn postgres_is_overwritten_as_a_whole_or_not_at_all() {
     assert_eq!(server.sql("postgres", beside), "0", "nothing was made beside it");
 }
 
-/// `psql` takes the end of its input for the end of the script, which is the end of a step that was killed, too.
-#[test]
-fn postgres_holds_no_part_of_a_backup_if_the_step_is_killed_among_the_rows() {
-    let server = postgres::Server::start();
-    server.sql("postgres", "CREATE DATABASE shop");
-    let notes =
-        "CREATE TABLE notes AS SELECT n AS id, repeat(n::text, 50) AS note FROM generate_series(1, 200000) n";
-    server.sql("shop", notes);
-    let sandbox = Sandbox::new().env("MAIN_URL", server.url("shop"));
-    config(&sandbox, "");
-    back_up_of(&sandbox, ("main", &server.url("shop")), OLD, "", "2026-01-01T00:00:00Z");
-    server.sql("shop", "DELETE FROM notes; INSERT INTO notes VALUES (0, 'of today')");
-    // What asks must not wait for what is being replaced, and so asks elsewhere.
-    let number = |sql: &str| server.sql("postgres", &format!("SELECT count(*) FROM {sql}"));
-    let beside: &[&str] = &["--deployment", OLD, "--confirm", "main", "--no-swap"];
-    for args in [CONFIRMED, beside] {
-        let step = sandbox.start(BINARY, args);
-        let began = std::time::Instant::now();
-        while number("pg_stat_progress_copy WHERE tuples_processed > 1000") == "0" {
-            assert!(began.elapsed().as_secs() < 60, "it never came to the rows, or was quicker than we are");
-        }
-        step.signal(kit_testing::Signal::KILL);
-        step.wait();
-        while number("pg_stat_activity WHERE datname LIKE 'shop%'") != "0" {}
-        assert_eq!(server.sql("shop", "SELECT count(*), min(note) FROM notes"), "1|of today");
-    }
-    let left =
-        server.sql("postgres", "SELECT datname FROM pg_database WHERE datname LIKE 'shop\\_restore\\_%'");
-    assert_eq!(server.sql(&left, "SELECT to_regclass('notes') IS NULL"), "t", "{left}");
-}
-
 /// Who sits at a terminal is shown what is lost, and types the name of the database, or not.
 #[test]
 fn a_person_agrees_by_typing_the_name() {

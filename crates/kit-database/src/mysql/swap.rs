@@ -6,7 +6,7 @@
 //! Between the removal and the making, the live database lacks its code. If the rename fails, the code is put
 //! back; if that fails, too, a human is told what is missing.
 
-use super::beside::{MAINTENANCE, maintenance};
+use super::beside::{MAINTENANCE, maintenance, mark};
 use super::clients::Clients;
 use super::connect::{self, Doing};
 use super::ident::{literal, quote, sibling};
@@ -43,7 +43,7 @@ pub(super) async fn swap(
     let doing = Doing { action: "swap", database: &display, unfinished: UNFINISHED };
     let mut connection = maintenance(database, cx, doing).await?;
     let had_live = doing.run(cx, inspect::exists(&mut connection, live)).await?;
-    check(&mut connection, cx, doing, (beside, &kept)).await?;
+    check(&mut connection, cx, doing, (beside, &mark(live, &beside.id), &kept)).await?;
     let server = doing.run(cx, connect::server(&mut connection)).await?;
     let clients = clients::find(cx, database.options.tools.as_ref(), server.product).await?;
     let restored = side(database, cx, doing, &clients, &mut connection, &beside.name).await?;
@@ -95,11 +95,17 @@ async fn check(
     connection: &mut MySqlConnection,
     cx: &Context,
     doing: Doing<'_>,
-    (beside, kept): (&Beside, &str),
+    (beside, mark, kept): (&Beside, &str, &str),
 ) -> Result<(), DatabaseError> {
     let refuse = |problem| Err(DatabaseError::Refused { problem });
     if !doing.run(cx, inspect::exists(connection, &beside.name)).await? {
         return refuse(format!("the server has no database {}, so there is nothing to swap", beside.name));
+    }
+    if doing.run(cx, inspect::exists(connection, mark)).await? {
+        return refuse(format!(
+            "{} is unfinished, as {mark} says: it was not compared with its backup",
+            beside.name
+        ));
     }
     if doing.run(cx, inspect::exists(connection, kept)).await? {
         return refuse(format!(

@@ -1,4 +1,5 @@
-//! Restores beside the live database: another database on the same server.
+//! Restores beside the live database: another database on the same server. Until it was compared its name says that it
+//! is unfinished, since whoever works on it may be killed at any moment.
 
 use super::connect::{self, Doing, Session};
 use super::ident::{literal, quote};
@@ -20,6 +21,16 @@ pub(super) fn sibling(live: &str, role: &str, id: &str) -> String {
     let mut head = live.to_owned();
     while head.len() + tail.len() > NAME_BYTES && head.pop().is_some() {}
     format!("{head}{tail}")
+}
+
+/// While it is not all there, or was not compared.
+pub(super) fn unfinished_name(live: &str, id: &str) -> String {
+    sibling(live, "unfinished", id)
+}
+
+/// Once it was.
+pub(super) fn finished_name(live: &str, id: &str) -> String {
+    sibling(live, "restore", id)
 }
 
 /// A connection to the server that uses neither of the two databases.
@@ -52,24 +63,27 @@ pub(super) async fn restore(
     id: &str,
 ) -> Result<Beside, DatabaseError> {
     let needs = needs.ok_or_else(needs_unknown)?;
-    let name = sibling(&database.address.database, "restore", id);
+    let live = &database.address.database;
+    let name = unfinished_name(live, id);
     let display = database.address.display();
     let doing =
         Doing { action: "use the server of", database: &display, unfinished: "the dump was restored" };
     let mut connection = maintenance(database, cx, doing).await?;
+    let clients = scratch::clients_for(database, cx, needs).await?;
     scratch::prepare(&mut connection, cx, doing, needs, &name).await?;
     let beside = Beside { name: name.clone(), id: id.to_owned() };
-    let clients = scratch::clients_for(database, cx, needs).await?;
     let restoring = Doing { action: "restore into", database: &name, ..doing };
     let address = database.address.with_database(&name);
     let jobs = database.options.restore_jobs;
     let rows = &database.options.rows;
     let into = restore::Into { address: &address, clients: &clients, jobs, scratch: None, rows };
-    let restored = restore::run(cx, into, reader, restoring).await;
-    let restored = match restored {
-        Ok(()) => doing.run(cx, take_over(&mut connection, &database.address.database, &name)).await,
-        Err(error) => Err(error),
+    let restored = async {
+        // Of an earlier run, whose end was not heard.
+        doing.run(cx, scratch::remove(&mut connection, &finished_name(live, id))).await?;
+        restore::run(cx, into, reader, restoring).await?;
+        doing.run(cx, take_over(&mut connection, live, &name)).await
     };
+    let restored = restored.await;
     connect::close(connection).await;
     if let Err(error) = restored {
         // The first error is the one to report; what stays is replaced by the next run.
@@ -81,14 +95,16 @@ pub(super) async fn restore(
     Ok(beside)
 }
 
-/// Removes it, also when the step is cancelled.
+/// Removes it, whichever name it has, also when the step is cancelled.
 pub(super) async fn discard(
     database: &PostgresDatabase,
     cx: &Context,
     beside: &Beside,
 ) -> Result<(), DatabaseError> {
     let via = MAINTENANCE.into_iter().find(|name| *name != database.address.database).unwrap_or("postgres");
-    scratch::drop_database(&database.address.with_database(via), &beside.name, cx).await
+    let live = &database.address.database;
+    let names = [unfinished_name(live, &beside.id), finished_name(live, &beside.id)];
+    scratch::drop_databases(&database.address.with_database(via), &names, cx).await
 }
 
 /// Gives the restored database what a dump of one database does not carry: owner, limits, settings of the

@@ -178,6 +178,10 @@ impl Database for PostgresDatabase {
         crate::assertions::check(cx, &assertions::Asked(address), &self.options.assertions).await
     }
 
+    async fn finish_beside(&self, cx: &Context, beside: &Beside) -> Result<Beside, DatabaseError> {
+        swap::finish(self, cx, beside).await
+    }
+
     async fn swap(&self, cx: &Context, beside: &Beside) -> Result<Swapped, DatabaseError> {
         swap::swap(self, cx, beside).await
     }

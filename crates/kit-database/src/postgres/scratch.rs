@@ -79,24 +79,36 @@ impl Scratch for PostgresScratch {
                 server.close().await;
                 Ok(())
             }
-            Server::Other(address) => drop_database(&address, &self.name, cx).await,
+            Server::Other(address) => drop_databases(&address, &[self.name], cx).await,
         }
     }
 }
 
-/// Removes a database of ours, also when the step is cancelled.
-pub(super) async fn drop_database(address: &Address, name: &str, cx: &Context) -> Result<(), DatabaseError> {
-    let shown = address.with_database(name).display();
+/// Removes databases of ours, also when the step is cancelled.
+pub(super) async fn drop_databases(
+    address: &Address,
+    names: &[String],
+    cx: &Context,
+) -> Result<(), DatabaseError> {
+    let shown = address.with_database(names.first().map_or("", String::as_str)).display();
     let doing = Doing { action: "remove", database: &shown, unfinished: "a scratch database was removed" };
     let cx = Context { cancel: kit_core::Cancel::default(), ..cx.clone() };
     let mut connection = connect::open(address, Session::Reading, &cx, doing).await?;
-    // FORCE, from 13 on, ends whatever looks into it.
-    let force =
-        if connection.server_version_num().unwrap_or_default() >= 130_000 { " WITH (FORCE)" } else { "" };
-    let sql = format!("DROP DATABASE IF EXISTS {}{force}", quote(name));
-    let dropped = connect::execute(&mut connection, sql).await.map_err(|error| doing.failed(error));
+    let mut dropped = Ok(());
+    for name in names {
+        let removed = remove(&mut connection, name).await.map_err(|error| doing.failed(error));
+        dropped = dropped.and(removed);
+    }
     connect::close(connection).await;
     dropped
+}
+
+/// Removes a database of ours, if there is one of this name.
+pub(super) async fn remove(connection: &mut PgConnection, name: &str) -> Result<(), sqlx::Error> {
+    // FORCE, from 13 on, ends whatever looks into it, and what a killed step left working in it.
+    let force =
+        if connection.server_version_num().unwrap_or_default() >= 130_000 { " WITH (FORCE)" } else { "" };
+    connect::execute(connection, format!("DROP DATABASE IF EXISTS {}{force}", quote(name))).await
 }
 
 pub(super) async fn restore(
@@ -207,8 +219,7 @@ pub(super) async fn prepare(
     name: &str,
 ) -> Result<(), DatabaseError> {
     check_fits(connection, cx, doing, needs).await?;
-    let remove = format!("DROP DATABASE IF EXISTS {}", quote(name));
-    doing.run(cx, connect::execute(connection, remove)).await?;
+    doing.run(cx, remove(connection, name)).await?;
     let made = connect::execute(connection, inspect::create_database(name, needs)).await;
     made.map_err(|error| DatabaseError::Unavailable {
         what: format!(

@@ -1,3 +1,5 @@
+//! Renames. The name of what was restored says whether it was compared: see `finish`.
+//!
 //! The swap: two renames in one transaction, so that the live name always has a database.
 //!
 //! A rename waits, with the database locked against newcomers, for those who use it to leave (five seconds,
@@ -6,7 +8,7 @@
 //! undo if this process dies.
 
 use super::PostgresDatabase;
-use super::beside::{maintenance, sibling};
+use super::beside::{finished_name, maintenance, sibling};
 use super::connect::{self, Doing};
 use super::ident::quote;
 use crate::{Beside, DatabaseError, EngineError, Swapped};
@@ -33,6 +35,10 @@ pub(super) async fn swap(
     let mut connection = maintenance(database, cx, doing).await?;
     let there = doing.run(cx, databases(&mut connection)).await?;
     let has = |name: &str| there.iter().any(|known| known == name);
+    if beside.name != finished_name(live, &beside.id) {
+        let problem = format!("{} is unfinished: it was not compared with its backup", beside.name);
+        return Err(DatabaseError::Refused { problem });
+    }
     if !has(&beside.name) {
         let problem = format!("the server has no database {}, so there is nothing to swap", beside.name);
         return Err(DatabaseError::Refused { problem });
@@ -50,10 +56,8 @@ pub(super) async fn swap(
     }
     renames.push((beside.name.as_str(), live.as_str()));
     let ender = maintenance(database, cx, doing).await?;
-    let renamed = tokio::select! {
-        renamed = rename(&mut connection, &renames) => renamed,
-        never = end_users(ender, cx, [live.as_str(), &beside.name]) => match never {},
-    };
+    let renamed =
+        rename(&mut connection, &renames, end_users(ender, cx, [live.as_str(), &beside.name])).await;
     connect::close(connection).await;
     if let Err(error) = renamed {
         look_again(database, cx, doing, (beside, &kept), error).await?;
@@ -61,13 +65,55 @@ pub(super) async fn swap(
     Ok(Swapped { kept: had_live.then(|| format!("PostgreSQL {kept}")), warnings })
 }
 
-async fn rename(connection: &mut PgConnection, renames: &[(&str, &str)]) -> Result<(), sqlx::Error> {
+/// Gives a restored database the name that says that it was compared.
+pub(super) async fn finish(
+    database: &PostgresDatabase,
+    cx: &Context,
+    beside: &Beside,
+) -> Result<Beside, DatabaseError> {
+    let name = finished_name(&database.address.database, &beside.id);
+    let doing = Doing {
+        action: "rename",
+        database: &beside.name,
+        unfinished: "what was restored got the name of what is whole",
+    };
+    let mut connection = maintenance(database, cx, doing).await?;
+    // Sessions of ours that were closed a moment ago may still be there.
+    let ender = maintenance(database, cx, doing).await?;
+    let users = end_users(ender, cx, [&beside.name, &name]);
+    let renamed = cx.cancel.unless(rename(&mut connection, &[(&beside.name, &name)], users)).await;
+    connect::close(connection).await;
+    let finished = Beside { name, id: beside.id.clone() };
+    match renamed {
+        None => Err(doing.cancelled(cx)),
+        Some(Ok(())) => Ok(finished),
+        // It may have been renamed all the same.
+        Some(Err(error)) => {
+            let mut connection = maintenance(database, cx, doing).await?;
+            let there = doing.run(cx, databases(&mut connection)).await;
+            connect::close(connection).await;
+            let there = there?;
+            let is_done = there.contains(&finished.name) && !there.contains(&beside.name);
+            if is_done { Ok(finished) } else { Err(doing.failed(error)) }
+        }
+    }
+}
+
+/// All of them or none, while `ending` ends the connections that are in the way.
+async fn rename(
+    connection: &mut PgConnection,
+    renames: &[(&str, &str)],
+    ending: impl Future<Output = Never>,
+) -> Result<(), sqlx::Error> {
     let mut sql = "BEGIN; ".to_owned();
     for (from, to) in renames {
         sql.push_str(&format!("ALTER DATABASE {} RENAME TO {}; ", quote(from), quote(to)));
     }
     sql.push_str("COMMIT");
-    connect::execute(connection, sql).await
+    tokio::select! {
+        renamed = connect::execute(connection, sql) => renamed,
+        never = ending => match never {},
+    }
 }
 
 enum Never {}

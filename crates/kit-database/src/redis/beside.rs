@@ -14,6 +14,8 @@ use tokio::io::AsyncRead;
 
 /// Says in a database of ours under which id it was restored.
 pub(super) const MARKER: &str = "deploy-kit:restore";
+/// Stands behind the id while it is not all there, or was not compared.
+const UNFINISHED: &str = " unfinished";
 /// More databases than these are not looked at.
 const MOST_DATABASES: u64 = 1024;
 
@@ -115,7 +117,7 @@ async fn claim(
             let is_empty = doing.run(cx, connection.keys()).await? == 0;
             if is_empty {
                 free.push(number);
-            } else if doing.run(cx, whose(connection)).await?.as_deref() == Some(id) {
+            } else if doing.run(cx, whose(connection)).await?.is_some_and(|mark| mark.id == id) {
                 doing.run_long(cx, connection.ask(&["FLUSHDB"])).await?;
                 free.push(number);
             }
@@ -126,7 +128,7 @@ async fn claim(
     for free in free.into_iter().rev() {
         let claim = async {
             connection.select(free).await?;
-            connection.ask(&["SET", MARKER, id, "NX"]).await
+            connection.ask(&["SET", MARKER, &format!("{id}{UNFINISHED}"), "NX"]).await
         };
         if doing.run(cx, claim).await? != Reply::Nothing {
             return Ok(free);
@@ -140,10 +142,28 @@ async fn claim(
     Err(DatabaseError::Refused { problem })
 }
 
-/// The id under which the selected database was restored, if it was and waits.
-pub(super) async fn whose(connection: &mut Connection) -> Result<Option<String>, Failed> {
+/// What the key says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Mark {
+    /// Under which the database was restored.
+    pub(super) id: String,
+    /// It is whole, and was compared.
+    pub(super) is_finished: bool,
+}
+
+impl Mark {
+    fn parse(text: String) -> Self {
+        match text.strip_suffix(UNFINISHED) {
+            Some(id) => Self { id: id.to_owned(), is_finished: false },
+            None => Self { id: text, is_finished: true },
+        }
+    }
+}
+
+/// The mark of the selected database, if it was restored and waits.
+pub(super) async fn whose(connection: &mut Connection) -> Result<Option<Mark>, Failed> {
     match connection.ask(&["GET", MARKER]).await {
-        Ok(said) => Ok(said.text()),
+        Ok(said) => Ok(said.text().map(Mark::parse)),
         // Something else has that name.
         Err(failed @ Failed::Refused(_)) if failed.code() == "WRONGTYPE" => Ok(None),
         Err(failed) => Err(failed),
@@ -157,6 +177,24 @@ pub(super) fn number(beside: &Beside) -> Result<u64, DatabaseError> {
     })
 }
 
+/// Says of it that it is whole, and was compared.
+pub(super) async fn finish(
+    database: &RedisDatabase,
+    cx: &Context,
+    beside: &Beside,
+) -> Result<Beside, DatabaseError> {
+    let address = database.address.with_number(number(beside)?);
+    let display = address.display();
+    let doing =
+        Doing { action: "finish", database: &display, unfinished: "what was restored counted as whole" };
+    let mut connection = connect::open(&address, cx, doing).await?;
+    if doing.run(cx, whose(&mut connection)).await?.is_none_or(|mark| mark.id != beside.id) {
+        return Err(doing.because("it is not what was restored any more"));
+    }
+    doing.run(cx, connection.ask(&["SET", MARKER, &beside.id, "XX"])).await?;
+    Ok(beside.clone())
+}
+
 /// Removes it, also when the step is cancelled; what is not ours, or live by now, stays.
 pub(super) async fn discard(
     database: &RedisDatabase,
@@ -168,7 +206,7 @@ pub(super) async fn discard(
     let doing = Doing { action: "remove", database: &display, unfinished: "what was restored was removed" };
     let cx = Context { cancel: Cancel::default(), ..cx.clone() };
     let mut connection = connect::open(&address, &cx, doing).await?;
-    if doing.run(&cx, whose(&mut connection)).await? == Some(beside.id.clone()) {
+    if doing.run(&cx, whose(&mut connection)).await?.is_some_and(|mark| mark.id == beside.id) {
         doing.run(&cx, connection.ask(&["FLUSHDB", "ASYNC"])).await?;
     }
     Ok(())

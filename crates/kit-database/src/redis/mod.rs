@@ -194,6 +194,10 @@ impl Database for RedisDatabase {
         crate::assertions::check(cx, &asked, &self.options.assertions).await
     }
 
+    async fn finish_beside(&self, cx: &Context, beside: &Beside) -> Result<Beside, DatabaseError> {
+        beside::finish(self, cx, beside).await
+    }
+
     async fn swap(&self, cx: &Context, beside: &Beside) -> Result<Swapped, DatabaseError> {
         swap::swap(self, cx, beside).await
     }

@@ -21,11 +21,18 @@ pub(super) async fn swap(
         unfinished: "the databases were swapped; nothing was exchanged",
     };
     let mut connection = connect::open(&database.address.with_number(restored), cx, doing).await?;
-    if doing.run(cx, whose(&mut connection)).await? != Some(beside.id.clone()) {
-        let problem = format!(
+    let problem = match doing.run(cx, whose(&mut connection)).await? {
+        Some(mark) if mark.id == beside.id && mark.is_finished => None,
+        Some(mark) if mark.id == beside.id => Some(format!(
+            "{} of the server of {display} is unfinished: it was not compared with its backup",
+            beside.name
+        )),
+        _ => Some(format!(
             "{} of the server of {display} is not what was restored as {}, so there is nothing to swap",
             beside.name, beside.id
-        );
+        )),
+    };
+    if let Some(problem) = problem {
         return Err(DatabaseError::Refused { problem });
     }
     // Whoever touches the mark stops the transaction: see `look_again`.

@@ -30,6 +30,10 @@ use tokio::io::AsyncRead;
 
 /// How long others may hold the database before we give up.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// What the name of a restored file says: it is not all there, or was not compared.
+const UNFINISHED: &str = "unfinished";
+/// It is, and was.
+const FINISHED: &str = "restore";
 
 /// One SQLite file.
 #[derive(Clone, Debug)]
@@ -76,13 +80,23 @@ impl SqliteDatabase {
 
     /// The file of `beside`, which must be one that we would have made.
     fn beside_path(&self, beside: &Beside) -> Result<PathBuf, DatabaseError> {
-        let path = self.sibling("restore", &beside.id)?;
-        if path.as_os_str() == beside.name.as_str() {
-            return Ok(path);
+        for what in [UNFINISHED, FINISHED] {
+            let path = self.sibling(what, &beside.id)?;
+            if path.as_os_str() == beside.name.as_str() {
+                return Ok(path);
+            }
         }
         Err(DatabaseError::Refused {
             problem: format!("{} was not restored beside {}", beside.name, self.display()),
         })
+    }
+}
+
+/// A path as text, for people and journals.
+fn text(path: &Path) -> Result<String, DatabaseError> {
+    match path.to_str() {
+        Some(text) => Ok(text.to_owned()),
+        None => Err(DatabaseError::Refused { problem: format!("{} is not UTF-8", path.display()) }),
     }
 }
 
@@ -169,10 +183,10 @@ impl Database for SqliteDatabase {
         _needs: Option<&RestoreNeeds>,
         id: &str,
     ) -> Result<Beside, DatabaseError> {
-        let path = self.sibling("restore", id)?;
-        let Some(name) = path.to_str().map(str::to_owned) else {
-            return Err(DatabaseError::Refused { problem: format!("{} is not UTF-8", path.display()) });
-        };
+        let path = self.sibling(UNFINISHED, id)?;
+        let name = text(&path)?;
+        // Of an earlier run, whose end was not heard.
+        restore::remove_with_side_files(&self.sibling(FINISHED, id)?)?;
         restore::beside(cx, reader, &path, &self.display()).await?;
         Ok(Beside { name, id: id.to_owned() })
     }
@@ -197,6 +211,13 @@ impl Database for SqliteDatabase {
         crate::assertions::check(cx, &asked, &self.questions).await
     }
 
+    async fn finish_beside(&self, _cx: &Context, beside: &Beside) -> Result<Beside, DatabaseError> {
+        let path = self.sibling(FINISHED, &beside.id)?;
+        let name = text(&path)?;
+        kit_core::fs::rename(&self.beside_path(beside)?, &path)?;
+        Ok(Beside { name, id: beside.id.clone() })
+    }
+
     async fn swap(&self, cx: &Context, beside: &Beside) -> Result<Swapped, DatabaseError> {
         swap::swap(self, cx, beside).await
     }
@@ -212,7 +233,10 @@ impl Database for SqliteDatabase {
     }
 
     async fn discard(&self, _cx: &Context, beside: &Beside) -> Result<(), DatabaseError> {
-        restore::remove_with_side_files(&self.beside_path(beside)?)
+        for what in [UNFINISHED, FINISHED] {
+            restore::remove_with_side_files(&self.sibling(what, &beside.id)?)?;
+        }
+        Ok(())
     }
 
     async fn migration_status(

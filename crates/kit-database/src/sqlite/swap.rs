@@ -1,11 +1,11 @@
 //! The swap: lock the live database against everybody, move the files, let go.
 
-use super::SqliteDatabase;
 use super::connect::{self, Access, Doing, is_busy, is_damage};
 use super::exchange::{Exchange, is_same_file, there};
 use super::inspect::{self, NO_WAIT};
 use super::restore::SIDE_FILES;
 use super::with_suffix;
+use super::{FINISHED, SqliteDatabase};
 use crate::{Beside, Database as _, DatabaseError, EngineError, Swapped};
 use kit_core::Context;
 use sqlx::Executor as _;
@@ -31,7 +31,11 @@ pub(super) async fn swap(
     cx: &Context,
     beside: &Beside,
 ) -> Result<Swapped, DatabaseError> {
-    let restored = database.beside_path(beside)?;
+    let restored = database.sibling(FINISHED, &beside.id)?;
+    if database.beside_path(beside)? != restored {
+        let problem = format!("{} is unfinished: it was not compared with its backup", beside.name);
+        return Err(DatabaseError::Refused { problem });
+    }
     let kept = database.sibling("before", &beside.id)?;
     if !database.writable {
         return Err(DatabaseError::Refused {

@@ -19,6 +19,14 @@ async fn the_restored_database_takes_the_place_of_the_live_one_which_is_kept() {
     let mut reader = dump.as_slice();
     let beside = database.restore_beside(&place.cx, &mut reader, Some(needs(&report)), ID).await.unwrap();
     assert_eq!(beside.name, format!("shop_restore_{ID}"));
+    let mark = format!("{}_unfinished", beside.name);
+    assert_eq!(
+        place.server.sql("mysql", "SHOW DATABASES LIKE 'shop%'"),
+        format!("shop\n{}\n{mark}", beside.name),
+        "whoever looks sees that it is unfinished"
+    );
+    let error = database.swap(&place.cx, &beside).await.unwrap_err();
+    assert!(error.to_string().contains(&format!("is unfinished, as {mark} says")), "{error}");
     let status = "SELECT event_name, status FROM information_schema.events WHERE event_schema = ";
     let events = place.server.sql("mysql", &format!("{status}'{}' ORDER BY 1", beside.name));
     assert_eq!(events, "nightly\tSLAVESIDE_DISABLED\nresting\tDISABLED", "nothing runs before it is live");
@@ -28,6 +36,10 @@ async fn the_restored_database_takes_the_place_of_the_live_one_which_is_kept() {
     assert!(promised.is_some() && promised == inspected.content_digests(), "what db-restore compares");
     let live = database.inspect(&place.cx, Depth::Content).await.unwrap();
     assert_eq!(compare(&gone, &live), [], "the live one is not touched");
+    assert_eq!(database.finish_beside(&place.cx, &beside).await.unwrap(), beside);
+    assert_eq!(place.server.sql("mysql", "SHOW DATABASES LIKE 'shop%'"), format!("shop\n{}", beside.name));
+    // As if the answer had been lost.
+    database.finish_beside(&place.cx, &beside).await.unwrap();
 
     // Somebody reads on: the tables cannot be had, and everything is as it was.
     let mut reader = place
@@ -70,9 +82,15 @@ async fn the_restored_database_takes_the_place_of_the_live_one_which_is_kept() {
 
     let mut reader = dump.as_slice();
     let beside = database.restore_beside(&place.cx, &mut reader, Some(needs(&report)), ID).await.unwrap();
+    database.finish_beside(&place.cx, &beside).await.unwrap();
     let error = database.swap(&place.cx, &beside).await.unwrap_err();
     assert!(error.to_string().contains("is never replaced"), "{error}");
+    // What an earlier run left under the same id is replaced, and unfinished again.
+    let mut reader = dump.as_slice();
+    database.restore_beside(&place.cx, &mut reader, Some(needs(&report)), ID).await.unwrap();
+    database.swap(&place.cx, &beside).await.unwrap_err();
     database.discard(&place.cx, &beside).await.unwrap();
+    assert_eq!(place.server.sql("mysql", "SHOW DATABASES LIKE 'shop%'"), format!("shop\n{kept}"));
     assert!(database.swap(&place.cx, &beside).await.unwrap_err().to_string().contains("nothing to swap"));
 }
 
@@ -88,6 +106,7 @@ async fn a_database_that_is_lost_comes_back_and_what_refers_to_it_elsewhere_stop
     let mut reader = dump.as_slice();
     let beside =
         database.restore_beside(&place.cx, &mut reader, Some(needs(&report)), "id-00001").await.unwrap();
+    let beside = database.finish_beside(&place.cx, &beside).await.unwrap();
     let error = database.swap(&place.cx, &beside).await.unwrap_err();
     assert!(error.to_string().contains("other.refers"), "{error:?}");
     place.server.sql("mysql", "DROP DATABASE other; DROP DATABASE shop");

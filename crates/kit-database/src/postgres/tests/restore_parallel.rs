@@ -66,7 +66,7 @@ async fn what_is_broken_or_cut_is_found_by_whichever_session_and_nothing_stays()
         !matches!(error, DatabaseError::Damaged { .. } | DatabaseError::Truncated { .. }),
         "that of the server, not of the dump: {error:?}"
     );
-    let beside = "SELECT count(*) FROM pg_database WHERE datname LIKE 'shop_restore%'";
+    let beside = "SELECT count(*) FROM pg_database WHERE datname LIKE 'shop_%'";
     assert_eq!(place.server.sql("postgres", beside), "0");
 }
 
@@ -105,6 +105,6 @@ async fn what_is_stopped_among_the_rows_leaves_nothing() {
     let restore = database.restore_beside(&place.cx, &mut reader, Some(needs(&report)), "r1");
     let (restored, ()) = tokio::join!(restore, stop);
     assert!(matches!(restored, Err(DatabaseError::Cancelled { .. })), "{restored:?}");
-    let beside = "SELECT count(*) FROM pg_database WHERE datname LIKE 'shop_restore%'";
+    let beside = "SELECT count(*) FROM pg_database WHERE datname LIKE 'shop_%'";
     assert_eq!(place.server.sql("postgres", beside), "0");
 }

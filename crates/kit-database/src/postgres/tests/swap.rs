@@ -21,7 +21,9 @@ async fn beside(place: &Place, id: &str) -> Beside {
     assert_eq!(compare(&report.inspection, &found), []);
     let promised = report.inspection.content_digests();
     assert!(promised.is_some() && promised == found.content_digests(), "what db-restore compares");
-    beside
+    let early = database.swap(&place.cx, &beside).await.unwrap_err();
+    assert!(early.to_string().contains("is unfinished"), "{early}");
+    database.finish_beside(&place.cx, &beside).await.unwrap()
 }
 
 /// An application that keeps coming back does not keep the swap from happening, and never finds nothing.
@@ -68,6 +70,52 @@ async fn the_restored_database_takes_the_place_of_the_live_one_which_is_kept() {
     assert!(again.to_string().contains("shop_before_r1 exists"), "{again}");
     place.database("shop").discard(&place.cx, &restored).await.unwrap();
     place.database("shop").discard(&place.cx, &restored).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_name_says_whether_it_was_compared_and_the_next_run_replaces_either() {
+    let place = Place::with(SHOP);
+    let database = place.database("shop");
+    let (dump, report) = place.dump().await;
+    let names = || {
+        let sql =
+            "SELECT string_agg(datname, ' ' ORDER BY datname) FROM pg_database WHERE datname LIKE 'shop%'";
+        place.server.sql("postgres", sql)
+    };
+    let restore = async || {
+        database.restore_beside(&place.cx, &mut &dump[..], Some(needs(&report)), "r1").await.unwrap()
+    };
+    let restored = restore().await;
+    assert_eq!((names().as_str(), restored.name.as_str()), ("shop shop_unfinished_r1", "shop_unfinished_r1"));
+    // Somebody looks into it, who would keep it from being renamed.
+    let mut looking = place.server.command("psql", "shop_unfinished_r1");
+    let mut looking = looking.args(["-X", "-q", "-c", "SELECT pg_sleep(60)"]).spawn().unwrap();
+    while place.server.sql("postgres", "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%sleep(60)'")
+        == "0"
+    {}
+    let finished = database.finish_beside(&place.cx, &restored).await.unwrap();
+    assert!(!looking.wait().unwrap().success());
+    assert_eq!((names().as_str(), finished.name.as_str()), ("shop shop_restore_r1", "shop_restore_r1"));
+    // As if the answer had been lost.
+    assert_eq!(database.finish_beside(&place.cx, &restored).await.unwrap(), finished);
+    // A run whose end was not heard left both.
+    place.server.sql("postgres", "CREATE DATABASE shop_unfinished_r1");
+    let restored = restore().await;
+    assert_eq!(names(), "shop shop_unfinished_r1");
+    // Nothing to rename; and somebody else's in the way.
+    for (changed, back) in [
+        ("ALTER DATABASE shop_unfinished_r1 RENAME TO x", "ALTER DATABASE x RENAME TO shop_unfinished_r1"),
+        ("CREATE DATABASE shop_restore_r1", "DROP DATABASE shop_restore_r1"),
+    ] {
+        place.server.sql("postgres", changed);
+        let error = database.finish_beside(&place.cx, &restored).await.unwrap_err();
+        assert_eq!(error.reason(), Reason::DatabaseUnreachable);
+        place.server.sql("postgres", back);
+    }
+    let finished = database.finish_beside(&place.cx, &restored).await.unwrap();
+    place.server.sql("postgres", "CREATE DATABASE shop_unfinished_r1");
+    database.discard(&place.cx, &finished).await.unwrap();
+    assert_eq!(names(), "shop", "whatever it is called");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -32,6 +32,7 @@ async fn a_server_behind_ssh_is_dumped_restored_and_swapped_and_no_secret_is_an_
     assert_eq!(compare(&report.inspection, &restored), []);
     let beside =
         database.restore_beside(&place.cx, &mut &bytes[..], Some(needs(&report)), "r1").await.unwrap();
+    let beside = database.finish_beside(&place.cx, &beside).await.unwrap();
     database.swap(&place.cx, &beside).await.unwrap();
     drop(report);
     assert_eq!(place.left(), [""; 0]);

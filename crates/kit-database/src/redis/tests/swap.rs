@@ -7,7 +7,10 @@ use kit_testing::redis::Server;
 async fn beside(place: &Place, id: &str) -> Beside {
     let (dump, report) = place.dump().await;
     let database = place.database(0);
-    database.restore_beside(&place.cx, &mut &dump[..], Some(needs(&report)), id).await.unwrap()
+    let beside = database.restore_beside(&place.cx, &mut &dump[..], Some(needs(&report)), id).await.unwrap();
+    let early = database.swap(&place.cx, &beside).await.unwrap_err();
+    assert!(early.to_string().contains("is unfinished"), "{early}");
+    database.finish_beside(&place.cx, &beside).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -24,6 +27,9 @@ async fn the_restored_database_takes_the_place_of_the_live_one_which_is_kept() {
     let found = database.inspect_beside(&place.cx, &restored, Depth::Content).await.unwrap();
     assert_eq!(compare(&report.inspection, &found), []);
     assert_eq!(report.inspection.content_digests(), found.content_digests(), "what db-restore compares");
+    assert_eq!(place.server.run(14, "GET deploy-kit:restore"), "r1 unfinished");
+    let restored = database.finish_beside(&place.cx, &restored).await.unwrap();
+    assert_eq!(place.server.run(14, "GET deploy-kit:restore"), "r1");
     let swapped = database.swap(&place.cx, &restored).await.unwrap();
     assert_eq!(swapped.kept.unwrap(), format!("Redis db14 at 127.0.0.1:{}", place.server.port()));
     let [warning] = swapped.warnings.as_slice() else { panic!("{:?}", swapped.warnings) };
@@ -42,7 +48,10 @@ async fn the_restored_database_takes_the_place_of_the_live_one_which_is_kept() {
     place.server.run(0, "FLUSHDB");
     let restored =
         database.restore_beside(&place.cx, &mut &dump[..], Some(needs(&report)), "r2").await.unwrap();
+    let restored = database.finish_beside(&place.cx, &restored).await.unwrap();
     assert_eq!(database.swap(&place.cx, &restored).await.unwrap().kept, None);
+    let error = database.finish_beside(&place.cx, &restored).await.unwrap_err();
+    assert!(StepError::from(error).chain().contains("not what was restored any more"));
     assert_eq!(place.server.run(13, "DBSIZE"), "0");
 }
 
@@ -50,7 +59,7 @@ async fn the_restored_database_takes_the_place_of_the_live_one_which_is_kept() {
 async fn what_a_dead_run_left_is_replaced_and_what_is_not_ours_is_not_touched() {
     let place = Place::with("SET a 1");
     let first = beside(&place, "r1").await;
-    place.server.run(15, "SET half 1");
+    place.server.run(15, "SET half 1\nSET deploy-kit:restore \"r1 unfinished\"");
     assert_eq!(beside(&place, "r1").await, first, "under the same id");
     assert_eq!(place.server.run(15, "DBSIZE"), "2", "one key, and our mark");
     assert_eq!(beside(&place, "r2").await.name, "db14");
@@ -82,6 +91,7 @@ async fn the_rights_that_are_asked_for_are_enough() {
     let restored = restore().await.unwrap();
     let found = one.inspect_beside(&place.cx, &restored, Depth::Content).await.unwrap();
     assert_eq!(compare(&report.inspection, &found), []);
+    let restored = one.finish_beside(&place.cx, &restored).await.unwrap();
     assert!(one.swap(&place.cx, &restored).await.unwrap().kept.is_some());
 }
 

@@ -53,6 +53,7 @@ async fn an_awkward_schema_comes_back_equal() {
         assert_eq!(rows("words"), None, "a virtual table's content is in its shadow tables");
 
         let beside = place.database().restore_beside(&place.cx, &mut &dump[..], None, "r1").await.unwrap();
+        let beside = place.database().finish_beside(&place.cx, &beside).await.unwrap();
         place.database().swap(&place.cx, &beside).await.unwrap();
         assert_eq!(place.number("SELECT count(*) FROM words WHERE words MATCH 'lazy'").await, 1);
         let found = "SELECT count(*) FROM search WHERE search MATCH 'searched' AND body = 'searched text'";

@@ -15,6 +15,11 @@ async fn ready(sql: &str) -> (Place, Beside) {
     let dump = place.dump().await;
     place.sql("UPDATE t SET a = 2").await;
     let beside = place.database().restore_beside(&place.cx, &mut &dump[..], None, "r1").await.unwrap();
+    assert!(beside.name.ends_with("shop.db.unfinished-r1"), "{beside:?}");
+    assert_eq!(place.names(), ["shop.db", "shop.db.unfinished-r1"]);
+    let error = place.database().swap(&place.cx, &beside).await.unwrap_err();
+    assert!(error.to_string().contains("is unfinished"), "{error}");
+    let beside = place.database().finish_beside(&place.cx, &beside).await.unwrap();
     assert!(beside.name.ends_with("shop.db.restore-r1"), "{beside:?}");
     (place, beside)
 }
@@ -42,10 +47,19 @@ async fn a_swap_keeps_the_one_before_and_what_a_dump_does_not_carry() {
         let mode = std::fs::metadata(&place.path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode, 0o640);
 
-        let again =
-            place.database().restore_beside(&place.cx, &mut &place.dump().await[..], None, "r1").await;
-        let error = place.database().swap(&place.cx, &again.unwrap()).await.unwrap_err();
+        let again = async || {
+            let dump = place.dump().await;
+            place.database().restore_beside(&place.cx, &mut &dump[..], None, "r1").await.unwrap()
+        };
+        let finished = place.database().finish_beside(&place.cx, &again().await).await.unwrap();
+        let error = place.database().swap(&place.cx, &finished).await.unwrap_err();
         assert!(error.to_string().contains("is never replaced"), "{error}");
+        again().await;
+        assert_eq!(
+            place.names(),
+            ["shop.db", "shop.db.before-r1", "shop.db.unfinished-r1"],
+            "it is replaced"
+        );
         place.database().discard(&place.cx, &beside).await.unwrap();
         assert_eq!(place.names(), ["shop.db", "shop.db.before-r1"]);
     }
