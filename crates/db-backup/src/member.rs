@@ -4,6 +4,7 @@
 //! can be made side by side, and each can be read without those before it.
 
 use flate2::bufread::GzDecoder;
+use kit_database::members::{self, HEADER_BYTES, TRAILER_BYTES};
 use libdeflater::{CompressionLvl, Compressor, Decompressor};
 use std::cell::RefCell;
 use std::io::Read as _;
@@ -55,12 +56,16 @@ impl Maker {
     }
 
     fn make(&mut self, block: &[u8]) -> Result<Vec<u8>, String> {
-        self.member.resize(self.compressor.gzip_compress_bound(block.len()), 0);
-        let size = self
+        let most = HEADER_BYTES + self.compressor.deflate_compress_bound(block.len()) + TRAILER_BYTES;
+        if self.member.len() < most {
+            self.member.resize(most, 0);
+        }
+        let room = self.member.get_mut(HEADER_BYTES..most - TRAILER_BYTES).unwrap_or_default();
+        let deflated = self
             .compressor
-            .gzip_compress(block, &mut self.member)
+            .deflate_compress(block, room)
             .map_err(|error| format!("cannot compress: {error}"))?;
-        let member = self.member.get(..size).unwrap_or_default();
+        let member = members::frame(&mut self.member, deflated, block).ok_or("a member is too long")?;
         self.checker.check(block, member)?;
         // Members wait for the store: only what is in them may take memory.
         Ok(member.to_vec())
@@ -128,7 +133,7 @@ mod tests {
         let block = b"some text that is worth keeping".repeat(8);
         let mut member = make(&block, 1).unwrap();
         member[3] |= 0b10;
-        member.splice(10..10, [0xff, 0xff]);
+        member.splice(HEADER_BYTES..HEADER_BYTES, [0xff, 0xff]);
         let mut checker = Checker::new();
         assert!(checker.quickly(&block, &member).is_ok());
         assert!(checker.independently(&block, &member).is_err());
@@ -146,10 +151,10 @@ mod tests {
         for at in 0..member.len() * 8 {
             let mut flipped = member.clone();
             flipped[at / 8] ^= 1 << (at % 8);
-            // Some bits mean nothing to the content: the time, the name of the system, padding.
+            // Some bits mean nothing to the content: the time, the name of the system, the length that we add, padding.
             harmless[0] += usize::from(checker.quickly(&block, &flipped).is_ok());
             harmless[1] += usize::from(checker.independently(&block, &flipped).is_ok());
         }
-        assert!(harmless.iter().all(|count| *count < 12 * 8), "{harmless:?}");
+        assert!(harmless.iter().all(|count| *count < 18 * 8), "{harmless:?}");
     }
 }

@@ -1,10 +1,10 @@
 //! A stored backup as it comes back: digested, then inflated, which checks the CRC-32 of every member.
 
-use flate2::write::MultiGzDecoder;
+use crate::members::Inflater;
 use kit_contract::Sha256;
 use kit_core::Progress;
 use sha2::Digest as _;
-use std::io::{Error, ErrorKind, Write as _};
+use std::io::{Error, ErrorKind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context as TaskContext, Poll, ready};
@@ -13,8 +13,8 @@ use tokio::io::{AsyncRead, ReadBuf};
 /// The compressed bytes as they come.
 pub type ByteReader = Box<dyn AsyncRead + Send + Unpin>;
 
-/// Inflated at once; deflate grows at most about a thousandfold, which bounds the memory.
-const PIECE_BYTES: usize = 16 * 1024;
+/// Read at once; deflate grows at most about a thousandfold, which bounds the memory.
+const PIECE_BYTES: usize = 32 * 1024;
 
 /// Why a stored backup could not be read to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,9 +39,9 @@ pub struct Read {
 /// Inflates what a store gives.
 pub struct Gunzip {
     source: ByteReader,
-    decoder: MultiGzDecoder<Vec<u8>>,
+    inflater: Inflater,
     input: Vec<u8>,
-    current: Vec<u8>,
+    /// How much of what the inflater has made was handed on.
     at: usize,
     packed: Counter,
     /// Of what the store gave, where something else changed it before it came here.
@@ -103,9 +103,8 @@ impl Gunzip {
     pub fn new(source: ByteReader, progress: Progress) -> Self {
         Self {
             source,
-            decoder: MultiGzDecoder::new(Vec::new()),
+            inflater: Inflater::new(),
             input: vec![0; PIECE_BYTES],
-            current: Vec::new(),
             at: 0,
             packed: Counter::default(),
             stored: None,
@@ -149,12 +148,32 @@ impl Gunzip {
         Error::new(kind, text)
     }
 
-    /// Takes over what the decoder has ready.
-    fn collect(&mut self) {
-        self.current = std::mem::take(self.decoder.get_mut());
+    /// The inflater has made something new of what the store gave.
+    fn made(&mut self) {
         self.at = 0;
-        self.plain_bytes += self.current.len() as u64;
-        self.progress.advance(self.current.len());
+        self.plain_bytes += self.inflater.plain().len() as u64;
+        self.progress.advance(self.inflater.plain().len());
+    }
+
+    fn broken(&mut self, error: &Error) -> Error {
+        self.fail(Fault::Content(format!("its gzip data is broken: {error}")))
+    }
+
+    /// The next compressed bytes; none is the end.
+    fn take(&mut self, count: usize) -> Result<(), Error> {
+        let bytes = self.input.get(..count).unwrap_or_default();
+        self.packed.take(bytes);
+        if !bytes.is_empty() {
+            return self.inflater.take(bytes).map_err(|error| self.broken(&error));
+        }
+        if self.inflater.finish().is_err() {
+            let bytes = self.packed.bytes;
+            let text = format!("its gzip data ends early or was changed ({bytes} bytes were read)");
+            return Err(self.fail(Fault::Content(text)));
+        }
+        self.made();
+        self.ended = true;
+        Ok(())
     }
 }
 
@@ -166,7 +185,7 @@ impl AsyncRead for Gunzip {
     ) -> Poll<std::io::Result<()>> {
         let this = self.get_mut();
         loop {
-            let left = this.current.get(this.at..).unwrap_or_default();
+            let left = this.inflater.plain().get(this.at..).unwrap_or_default();
             if let Some(fits) = left.get(..left.len().min(buffer.remaining())).filter(|fits| !fits.is_empty())
             {
                 buffer.put_slice(fits);
@@ -175,6 +194,14 @@ impl AsyncRead for Gunzip {
             }
             if this.ended || buffer.remaining() == 0 {
                 return Poll::Ready(Ok(()));
+            }
+            match this.inflater.inflate() {
+                Ok(true) => {
+                    this.made();
+                    continue;
+                }
+                Ok(false) => this.at = 0,
+                Err(error) => return Poll::Ready(Err(this.broken(&error))),
             }
             let mut input = ReadBuf::new(&mut this.input);
             if let Err(error) = ready!(Pin::new(&mut this.source).poll_read(task, &mut input)) {
@@ -186,23 +213,8 @@ impl AsyncRead for Gunzip {
                     Fault::Store(text)
                 })));
             }
-            let bytes = input.filled();
-            this.packed.take(bytes);
-            let inflated =
-                if bytes.is_empty() { this.decoder.try_finish() } else { this.decoder.write_all(bytes) };
-            let is_end = bytes.is_empty();
-            if let Err(error) = inflated {
-                let text = match is_end {
-                    true => format!(
-                        "its gzip data ends early or was changed ({} bytes were read)",
-                        this.packed.bytes
-                    ),
-                    false => format!("its gzip data is broken: {error}"),
-                };
-                return Poll::Ready(Err(this.fail(Fault::Content(text))));
-            }
-            this.collect();
-            this.ended = is_end;
+            let count = input.filled().len();
+            this.take(count)?;
         }
     }
 }
@@ -212,6 +224,7 @@ mod tests {
     use super::*;
     use flate2::{Compression, write::GzEncoder};
     use kit_core::{Context, Env};
+    use std::io::Write as _;
     use tokio::io::AsyncReadExt as _;
 
     fn pack(plain: &[u8]) -> Vec<u8> {

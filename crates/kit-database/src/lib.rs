@@ -16,6 +16,7 @@ mod error;
 pub mod gunzip;
 mod inspection;
 mod large_writes;
+pub mod members;
 mod migration;
 mod mysql;
 mod open;

@@ -140,7 +140,7 @@ async fn pour(
     (reader, end, rows): (&mut (dyn AsyncRead + Send + Unpin), End<'_>, &Rows),
     to: Sender<Piece>,
 ) -> Result<(), Poured> {
-    let mut scanner = Scanner::new(Nowhere).telling(rows.clone()).finding_transactions();
+    let mut scanner = Scanner::new(Nowhere).only_counting().telling(rows.clone()).finding_transactions();
     let mut one = OneTransaction::default();
     loop {
         let mut piece = vec![0_u8; PIECE_BYTES];

@@ -40,7 +40,7 @@ pub(super) async fn run(
         remarks: Vec::new(),
     };
     restore.sessions.start(&[]);
-    let mut scanner = Scanner::new(Nowhere).telling(rows);
+    let mut scanner = Scanner::new(Nowhere).only_counting().telling(rows);
     let ended = cx.cancel.unless(restore.all(reader, &mut scanner)).await;
     let Some(ended) = ended else { return Err(doing.cancelled(cx)) };
     let Err(stopped) = ended else { return Ok(()) };

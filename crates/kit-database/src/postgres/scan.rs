@@ -61,6 +61,8 @@ pub(super) struct Scanner<K> {
     told: Option<Rows>,
     /// Where lines stand that begin or end a transaction; `None`: nobody asks.
     transactions: Option<Vec<Range<u64>>>,
+    /// Rows are counted, and not digested.
+    only_counts: bool,
 }
 
 impl<K: Keep> Scanner<K> {
@@ -77,7 +79,14 @@ impl<K: Keep> Scanner<K> {
             rows_before: 0,
             told: None,
             transactions: None,
+            only_counts: false,
         }
+    }
+
+    /// The same, and rows are only counted: whoever restores compares what has arrived, not what was sent. Of use without
+    /// [`finish`](Self::finish), which gives digests.
+    pub(super) fn only_counting(self) -> Self {
+        Self { only_counts: true, ..self }
     }
 
     /// The same, and lines are found that begin or end a transaction.
@@ -152,7 +161,11 @@ impl<K: Keep> Scanner<K> {
                     self.end_of_rows();
                     return bytes;
                 }
-                digest.row(row);
+                if self.only_counts {
+                    digest.counted();
+                } else {
+                    digest.row(row);
+                }
                 continue;
             }
             let mut whole = std::mem::take(partial);

@@ -56,7 +56,7 @@ impl Splitter {
     /// The next bytes; gives what they complete, in order.
     pub(super) fn take(&mut self, bytes: &[u8], out: &mut Vec<(Part, Vec<u8>)>) {
         self.line.extend_from_slice(bytes);
-        let buffer = std::mem::take(&mut self.line);
+        let mut buffer = std::mem::take(&mut self.line);
         let mut rest = buffer.as_slice();
         while !rest.is_empty() {
             let used = if self.rows { self.take_rows(rest, out) } else { self.take_line(rest, out) };
@@ -65,7 +65,10 @@ impl Splitter {
             }
             rest = rest.get(used..).unwrap_or_default();
         }
-        self.line.extend_from_slice(rest);
+        // The memory stays: asking for it anew for every piece costs as much as looking through it.
+        let used = buffer.len() - rest.len();
+        buffer.drain(..used);
+        self.line = buffer;
     }
 
     /// What every session begins with.
