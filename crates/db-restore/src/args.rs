@@ -26,9 +26,10 @@ pub(crate) struct Args {
     /// database at a time; on a terminal, its name has to be typed, elsewhere --confirm is needed
     #[arg(long, conflicts_with = "no_swap")]
     pub(crate) in_place: bool,
-    /// Sessions that load rows side by side (PostgreSQL); with 1, all of it is one transaction
-    #[arg(long, value_name = "NUMBER", default_value = "1", value_parser = clap::value_parser!(u8).range(1..=64))]
-    jobs: u8,
+    /// Sessions that load rows side by side (PostgreSQL); without this, as many as this machine has cores, at most 4;
+    /// with 1, and always with --in-place, all of it is one transaction
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u8).range(1..=64))]
+    jobs: Option<u8>,
     /// The store: file:<folder> or s3://<bucket>/<prefix>
     #[arg(long)]
     pub(crate) store: Option<String>,
@@ -57,7 +58,7 @@ impl Args {
                 name: self.only()?,
                 url,
                 input: "database-url".to_owned(),
-                options: OpenOptions { restore_jobs: NonZeroU8::new(self.jobs), ..OpenOptions::default() },
+                options: OpenOptions { restore_jobs: self.jobs(), ..OpenOptions::default() },
             }]);
         }
         let configured = &cx.config().databases;
@@ -81,11 +82,14 @@ impl Args {
             let url = cx.secret_ref(&database.url)?;
             let input = format!("{} of database {}", database.url.env, database.name);
             let tools = database.tools.as_ref().map(|tools| Tools::of(tools, |folder| cx.resolve(folder)));
-            let restore_jobs = NonZeroU8::new(self.jobs);
-            let options = OpenOptions { tools, restore_jobs, ..OpenOptions::of(database) };
+            let options = OpenOptions { tools, restore_jobs: self.jobs(), ..OpenOptions::of(database) };
             Ok(Target { name: database.name.clone(), url, input, options })
         };
         configured.iter().filter(|database| asked_for(&database.name)).map(target).collect()
+    }
+
+    fn jobs(&self) -> Option<NonZeroU8> {
+        self.jobs.and_then(NonZeroU8::new)
     }
 
     fn only(&self) -> Result<Name, StepError> {

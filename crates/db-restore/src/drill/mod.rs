@@ -39,9 +39,10 @@ pub(crate) struct Args {
     /// temporary files
     #[arg(long, value_name = "FOLDER")]
     scratch: Option<PathBuf>,
-    /// Sessions that load rows side by side (PostgreSQL); with 1, all of it is one transaction
-    #[arg(long, value_name = "NUMBER", default_value = "1", value_parser = clap::value_parser!(u8).range(1..=64))]
-    jobs: u8,
+    /// Sessions that load rows side by side (PostgreSQL); without this, one on a throw-away server, elsewhere as many as
+    /// this machine has cores, at most 4; with 1, all of it is one transaction
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u8).range(1..=64))]
+    jobs: Option<u8>,
     /// The store: file:<folder> or s3://<bucket>/<prefix>
     #[arg(long)]
     store: Option<String>,
@@ -165,7 +166,7 @@ fn databases(asked: &[Name], cx: &ToolContext) -> Result<Vec<config::Database>, 
 /// Where the restore is tried. Only beside the live database does that need the live one's URL.
 fn place(
     database: &config::Database,
-    jobs: u8,
+    jobs: Option<u8>,
     cx: &ToolContext,
 ) -> Result<(Option<Secret>, OpenOptions), StepError> {
     let tools = database.tools.as_ref().map(|tools| Tools::of(tools, |folder| cx.resolve(folder)));
@@ -174,6 +175,6 @@ fn place(
         (None, ScratchKind::Cluster) => (None, ScratchPlace::Auto),
         (None, ScratchKind::Beside) => (Some(cx.secret_ref(&database.url)?), ScratchPlace::Beside),
     };
-    let restore_jobs = NonZeroU8::new(jobs);
+    let restore_jobs = jobs.and_then(NonZeroU8::new);
     Ok((url, OpenOptions { scratch, tools, restore_jobs, ..OpenOptions::of(database) }))
 }

@@ -36,7 +36,7 @@ pub(super) async fn try_restore(
     cx: &ToolContext,
     store: &dyn Store,
     (config, backup): (&config::Database, &DatabaseBackup),
-    (identity, scratch, jobs): (Option<&Identity>, &Path, u8),
+    (identity, scratch, jobs): (Option<&Identity>, &Path, Option<u8>),
 ) -> Tried {
     let mut entry = DatabaseDrill {
         database: backup.database.clone(),
@@ -84,7 +84,7 @@ async fn restore(
     cx: &ToolContext,
     store: &dyn Store,
     (config, backup): (&config::Database, &DatabaseBackup),
-    (identity, scratch, jobs): (Option<&Identity>, &Path, u8),
+    (identity, scratch, jobs): (Option<&Identity>, &Path, Option<u8>),
 ) -> Result<Restored, StepError> {
     let opener = key_for(backup, identity)?;
     let (url, options) = super::place(config, jobs, cx)?;

@@ -74,7 +74,7 @@ pub(super) async fn restore(
     let beside = Beside { name: name.clone(), id: id.to_owned() };
     let restoring = Doing { action: "restore into", database: &name, ..doing };
     let address = database.address.with_database(&name);
-    let jobs = database.options.restore_jobs;
+    let jobs = database.restore_jobs();
     let rows = &database.options.rows;
     let into = restore::Into { address: &address, clients: &clients, jobs, scratch: None, rows };
     let restored = async {

@@ -56,6 +56,8 @@ impl Session {
                 ("statement_timeout", "0".to_owned()),
                 ("idle_in_transaction_session_timeout", "0".to_owned()),
                 ("client_min_messages", "warning".to_owned()),
+                // See `sessions`.
+                ("synchronous_commit", "off".to_owned()),
             ],
             Self::Migrating { lock, statement } => {
                 vec![("lock_timeout", limit(lock)), ("statement_timeout", limit(statement))]

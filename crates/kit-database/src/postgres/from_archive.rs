@@ -106,8 +106,7 @@ pub(super) async fn directory(
         }
         Some(unpacked) => unpacked.map_err(|source| restore::unreadable(source, doing))?,
     }
-    let jobs = into.jobs.map_or_else(archive::jobs, |jobs| usize::from(jobs.get()));
-    let pg_restore = pg_restore(into).arg("--format=directory").arg(format!("--jobs={jobs}"));
+    let pg_restore = pg_restore(into).arg("--format=directory").arg(format!("--jobs={}", into.jobs));
     match pg_restore.arg(&unpacked).reads(&unpacked).run(cx).await {
         Ok(_) => Ok(()),
         Err(error) if error.is_unheard() => Err(error.into()),

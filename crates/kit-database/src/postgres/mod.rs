@@ -46,8 +46,8 @@ use std::path::Path;
 use std::time::Duration;
 use tokio::io::AsyncRead;
 
-/// Connections that read for a comparison, unless more are asked for.
-const MOST_READERS: usize = 4;
+/// Connections that restore, or read for a comparison, side by side, unless more are asked for.
+const MOST_SESSIONS: usize = 4;
 /// How the server's lists of connections name us.
 const APPLICATION: &str = "deploy-kit";
 
@@ -69,18 +69,24 @@ impl PostgresDatabase {
         Ok(Self { address, options, dump_sizes: parallel::Sizes::default() })
     }
 
-    /// How content is read for a comparison. Reading changes nothing, so it need not wait to be asked for.
+    /// How content is read for a comparison: by no fewer than there are cores, since reading changes nothing.
     fn side_by_side(&self) -> Reading {
-        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-        let cores =
-            u8::try_from(cores.min(MOST_READERS)).ok().and_then(NonZeroU8::new).unwrap_or(NonZeroU8::MIN);
-        let jobs = self.options.restore_jobs.unwrap_or(NonZeroU8::MIN).max(cores);
-        Reading { jobs, sizes: self.dump_sizes }
+        Reading { jobs: self.restore_jobs().max(as_many_as_cores()), sizes: self.dump_sizes }
+    }
+
+    /// Sessions that restore.
+    fn restore_jobs(&self) -> NonZeroU8 {
+        self.options.restore_jobs.unwrap_or_else(as_many_as_cores)
     }
 
     const fn reading<'a>(&self, database: &'a str) -> Doing<'a> {
         Doing { action: "read", database, unfinished: "the database was examined" }
     }
+}
+
+fn as_many_as_cores() -> NonZeroU8 {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get).min(MOST_SESSIONS);
+    u8::try_from(cores).ok().and_then(NonZeroU8::new).unwrap_or(NonZeroU8::MIN)
 }
 
 #[async_trait]

@@ -1,7 +1,9 @@
-//! A dump into an empty database by several sessions: one makes what the rows need, several load rows side by side,
-//! several make indexes, one makes the rest. Rows of one table are dealt out in whole lines, so that a single large table
-//! gains, too, and nothing is held but what is on its way. Tables are filled one after the other, in the order of the
-//! dump, since what checks a row may ask other tables.
+//! A dump into an empty database by several sessions: one `psql` makes what the rows need, several connections load rows
+//! side by side, several make indexes, a `psql` makes the rest. Rows of one table are dealt out in whole lines, so that a
+//! single large table gains, too, and little is held but what is on its way. Tables are filled one after the other, in the
+//! order of the dump, since what checks a row may ask other tables.
+//!
+//! What is small is not worth other sessions: the `psql` that is there loads it, and makes the indexes of a small database.
 //!
 //! There is no transaction around it: what is restored into must be thrown away after an error.
 
@@ -20,6 +22,10 @@ use std::num::NonZeroU8;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
+/// Rows of a table, and of all of them, that one session loads, in bytes. A table that others load costs the end of the
+/// `psql`, and about 40 ms of the protocol (the end of a COPY waits for an acknowledgement of what came before it).
+const SMALL_BYTES: usize = 1 << 20;
+
 /// Restores into `address`, which must be empty, with so many sessions for the rows.
 pub(super) async fn run(
     cx: &Context,
@@ -35,6 +41,10 @@ pub(super) async fn run(
         splitter: Splitter::default(),
         at: At::Before,
         copy: Arc::from(""),
+        held: Vec::new(),
+        held_bytes: 0,
+        is_large: false,
+        all_bytes: 0,
         after: Entries::of(&[]),
         at_once: Vec::new(),
         remarks: Vec::new(),
@@ -71,6 +81,13 @@ struct Restore<'a> {
     at: At,
     /// The COPY whose rows come.
     copy: Arc<str>,
+    /// Rows of a table that may turn out to be small.
+    held: Vec<Vec<u8>>,
+    held_bytes: usize,
+    /// The table is not small.
+    is_large: bool,
+    /// Rows of all tables.
+    all_bytes: u64,
     /// What comes after the rows.
     after: Entries,
     /// Indexes that are to be made next, side by side.
@@ -115,43 +132,82 @@ impl Restore<'_> {
 
     async fn one(&mut self, part: Part, bytes: Vec<u8>) -> Result<(), Stopped> {
         if self.at == At::Before && part != Part::Before {
-            // The rows need all of it.
-            self.sessions.end().await?;
-            // For what stands between them.
-            self.sessions.start(self.splitter.prelude());
-            self.sessions.open(self.jobs, self.splitter.prelude()).await?;
             self.at = At::Among;
         }
         if self.at == At::Among && part == Part::After {
-            self.sessions.end().await?;
+            if !self.is_small() {
+                self.sessions.end().await?;
+            }
             self.after = Entries::of(self.splitter.prelude());
             self.at = At::After;
         }
         match part {
-            Part::After => self.after(&bytes).await,
+            Part::After if !self.is_small() => self.after(&bytes).await,
             // What should not be there any more is restored all the same, one after the other.
             _ if self.at == At::After => {
                 self.end_after().await?;
                 self.in_order(bytes).await
             }
-            Part::Before | Part::Between => self.sessions.send(bytes).await,
+            Part::Before | Part::Between | Part::After => self.in_order(bytes).await,
             Part::Copy => self.copy(bytes).await,
-            Part::Rows => self.sessions.load(Arc::clone(&self.copy), bytes).await,
-            // More of the same table may come.
-            Part::EndOfRows => Ok(()),
+            Part::Rows => self.rows(bytes).await,
+            Part::EndOfRows => self.end_of_rows().await,
         }
     }
 
+    const fn is_small(&self) -> bool {
+        self.all_bytes <= SMALL_BYTES as u64
+    }
+
     async fn copy(&mut self, statement: Vec<u8>) -> Result<(), Stopped> {
+        // More of the same table may come.
         if self.copy.as_bytes() == statement {
             return Ok(());
         }
         self.sessions.end_table().await?;
+        self.is_large = false;
         let Ok(statement) = String::from_utf8(statement) else {
             return Err(Stopped::Incomplete(UNKNOWN_TABLE.to_owned()));
         };
         self.copy = statement.into();
         Ok(())
+    }
+
+    async fn rows(&mut self, rows: Vec<u8>) -> Result<(), Stopped> {
+        self.all_bytes += rows.len() as u64;
+        if self.is_large {
+            return self.sessions.load(Arc::clone(&self.copy), rows).await;
+        }
+        self.held_bytes += rows.len();
+        self.held.push(rows);
+        if self.held_bytes <= SMALL_BYTES {
+            return Ok(());
+        }
+        // The rows need all that was made and filled before.
+        self.sessions.end_program().await?;
+        self.sessions.open(self.jobs, self.splitter.prelude()).await?;
+        self.is_large = true;
+        for rows in self.let_go() {
+            self.sessions.load(Arc::clone(&self.copy), rows).await?;
+        }
+        Ok(())
+    }
+
+    async fn end_of_rows(&mut self) -> Result<(), Stopped> {
+        let held = self.let_go();
+        if held.is_empty() {
+            return Ok(());
+        }
+        self.in_order(self.copy.as_bytes().to_vec()).await?;
+        for rows in held {
+            self.in_order(rows).await?;
+        }
+        self.in_order(b"\\.\n".to_vec()).await
+    }
+
+    fn let_go(&mut self) -> Vec<Vec<u8>> {
+        self.held_bytes = 0;
+        std::mem::take(&mut self.held)
     }
 
     async fn after(&mut self, lines: &[u8]) -> Result<(), Stopped> {
@@ -209,7 +265,7 @@ impl Restore<'_> {
         self.sessions.send(text).await
     }
 
-    /// With which a session begins after the rows.
+    /// With which a `psql` begins that is not the first.
     fn settings(&self) -> Vec<u8> {
         [self.splitter.prelude(), self.splitter.defaults(), self.after.settings()].concat()
     }

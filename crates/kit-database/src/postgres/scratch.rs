@@ -14,6 +14,7 @@ use kit_contract::config::Assertion;
 use kit_core::Context;
 use sqlx::postgres::PgConnection;
 use std::collections::BTreeSet;
+use std::num::NonZeroU8;
 use std::path::Path;
 use tokio::io::AsyncRead;
 
@@ -195,7 +196,11 @@ async fn fill(
     let clients = clients_for(database, cx, needs).await?;
     let doing = Doing { action: "restore into", database: "the scratch database", unfinished: UNFINISHED };
     let address = place.server.address(&place.name);
-    let jobs = database.options.restore_jobs;
+    let jobs = match &place.server {
+        // It writes no log of rows that come in the transaction that made their table (`wal_level = minimal`).
+        Server::Own(_) => database.options.restore_jobs.unwrap_or(NonZeroU8::MIN),
+        Server::Other(_) => database.restore_jobs(),
+    };
     let rows = &database.options.rows;
     let into = restore::Into { address: &address, clients: &clients, jobs, scratch: Some(scratch), rows };
     restore::run(cx, into, reader, doing).await

@@ -17,6 +17,12 @@ use tokio::sync::mpsc::{Sender, channel};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
+/// Each statement is a transaction here, and a small database would take most of its time to wait for the disk after each
+/// of them. Nothing is lost by that: what comes last, under a connection that does wait, makes all of it durable (a
+/// restore beside the live database is renamed), and what was not renamed counts for nothing.
+pub(super) const NOT_WAITING: &str =
+    "-c client_min_messages=warning -c statement_timeout=0 -c lock_timeout=0 -c synchronous_commit=off";
+
 /// Why a restore by several sessions ends early.
 pub(super) enum Stopped {
     Read(std::io::Error),
@@ -54,8 +60,14 @@ pub(super) struct Sessions<'a> {
     clients: &'a Clients,
     doing: Doing<'a>,
     tasks: JoinSet<Result<(), Failed>>,
-    programs: Vec<Sender<Piece>>,
+    program: Option<Program>,
     loaders: Vec<Loader>,
+}
+
+/// A `psql`.
+struct Program {
+    pieces: Sender<Piece>,
+    task: tokio::task::Id,
 }
 
 struct Loader {
@@ -67,12 +79,12 @@ struct Loader {
 impl<'a> Sessions<'a> {
     /// None yet.
     pub(super) fn new(cx: &'a Context, address: &'a Address, clients: &'a Clients, doing: Doing<'a>) -> Self {
-        Self { cx, address, clients, doing, tasks: JoinSet::new(), programs: Vec::new(), loaders: Vec::new() }
+        Self { cx, address, clients, doing, tasks: JoinSet::new(), program: None, loaders: Vec::new() }
     }
 
     /// True if there is a `psql`.
     pub(super) const fn has_program(&self) -> bool {
-        !self.programs.is_empty()
+        self.program.is_some()
     }
 
     /// Starts a `psql`.
@@ -80,14 +92,17 @@ impl<'a> Sessions<'a> {
         let (sender, pieces) = Pieces::channel(AHEAD);
         // There is room: nothing was sent yet.
         let _ = sender.try_send(Piece::Bytes(prelude.to_vec()));
-        let command = psql(self.address, self.clients, pieces);
+        let command = psql(self.address, self.clients, pieces).env("PGOPTIONS", NOT_WAITING);
         let cx = self.cx.clone();
-        self.tasks.spawn(async move { command.run(&cx).await.map(drop).map_err(Failed::Program) });
-        self.programs.push(sender);
+        let task = self.tasks.spawn(async move { command.run(&cx).await.map(drop).map_err(Failed::Program) });
+        self.program = Some(Program { pieces: sender, task: task.id() });
     }
 
-    /// Opens connections for rows.
+    /// Opens connections for rows, if there are none.
     pub(super) async fn open(&mut self, jobs: usize, prelude: &[u8]) -> Result<(), Stopped> {
+        if !self.loaders.is_empty() {
+            return Ok(());
+        }
         for _ in 0..jobs {
             let Some(connection) = self.connection(prelude, self.loaders.is_empty()).await? else { break };
             let (orders, given) = channel(AHEAD);
@@ -127,8 +142,8 @@ impl<'a> Sessions<'a> {
 
     /// To the `psql`.
     pub(super) async fn send(&self, bytes: Vec<u8>) -> Result<(), Stopped> {
-        match self.programs.first() {
-            Some(sender) => sender.send(Piece::Bytes(bytes)).await.map_err(|_| Stopped::Gone),
+        match &self.program {
+            Some(program) => program.pieces.send(Piece::Bytes(bytes)).await.map_err(|_| Stopped::Gone),
             None => Err(Stopped::Gone),
         }
     }
@@ -170,13 +185,28 @@ impl<'a> Sessions<'a> {
         Ok(())
     }
 
+    /// Tells the `psql`, if there is one, that this was all, and waits for it. The connections stay.
+    pub(super) async fn end_program(&mut self) -> Result<(), Stopped> {
+        let Some(program) = self.program.take() else { return Ok(()) };
+        // Who is gone says why below.
+        let _ = program.pieces.send(Piece::End).await;
+        while let Some(ended) = self.tasks.join_next_with_id().await {
+            let (task, ended) = ended.map_err(|error| Stopped::Session(Failed::Bug(error)))?;
+            ended.map_err(Stopped::Session)?;
+            if task == program.task {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Tells all of them that this was all, and waits for them.
     pub(super) async fn end(&mut self) -> Result<(), Stopped> {
         self.end_table().await?;
         self.loaders.clear();
-        for sender in self.programs.drain(..) {
+        if let Some(program) = self.program.take() {
             // Who is gone says why below.
-            let _ = sender.send(Piece::End).await;
+            let _ = program.pieces.send(Piece::End).await;
         }
         while let Some(ended) = self.tasks.join_next().await {
             ended.map_err(Failed::Bug).flatten().map_err(Stopped::Session)?;
@@ -194,15 +224,15 @@ impl<'a> Sessions<'a> {
         }
         if first.is_none() {
             let gone = is_one_gone
-                || self.programs.iter().any(Sender::is_closed)
+                || self.program.as_ref().is_some_and(|program| program.pieces.is_closed())
                 || self.loaders.iter().any(|loader| loader.orders.is_closed());
             if gone && let Some(ended) = self.tasks.join_next().await {
                 first = ended.map_err(Failed::Bug).flatten().err();
             }
         }
         self.loaders.clear();
-        for sender in self.programs.drain(..) {
-            let _ = sender.try_send(Piece::Failed);
+        if let Some(program) = self.program.take() {
+            let _ = program.pieces.try_send(Piece::Failed);
         }
         let gone = async { while self.tasks.join_next().await.is_some() {} };
         // What is left then is ended when it is dropped.

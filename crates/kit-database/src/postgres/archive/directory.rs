@@ -19,8 +19,8 @@ use tokio::task::JoinHandle;
 /// More connections than that hardly help, and each takes one from the application.
 const MOST_JOBS: usize = 4;
 
-/// How many connections dump or restore at once.
-pub(in super::super) fn jobs() -> usize {
+/// How many connections dump at once.
+fn jobs() -> usize {
     std::thread::available_parallelism().map_or(2, std::num::NonZero::get).clamp(2, MOST_JOBS)
 }
 

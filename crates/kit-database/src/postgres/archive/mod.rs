@@ -10,7 +10,7 @@ mod kind;
 mod unpack;
 
 pub(super) use custom::custom;
-pub(super) use directory::{directory, jobs};
+pub(super) use directory::directory;
 pub(super) use kind::{Kind, kind};
 pub(super) use unpack::unpack;
 

@@ -22,11 +22,15 @@ async fn an_awkward_schema_comes_back_equal_and_beside_the_live_one_too() {
     let restored = place.restored_by(&database, &dump, needs(&report), Depth::Content).await.unwrap();
     assert_eq!(compare(&report.inspection, &restored), []);
     assert_eq!(database.options.rows.so_far(), report.inspection.row_count());
-    let mut reader = dump.as_slice();
-    let beside = database.restore_beside(&place.cx, &mut reader, Some(needs(&report)), "r1").await.unwrap();
-    let found = database.inspect_beside(&place.cx, &beside, Depth::Content).await.unwrap();
-    assert_eq!(compare(&report.inspection, &found), []);
-    assert_eq!(place.server.sql(&beside.name, "SELECT nextval('orders_id_seq')"), "501");
+    let one = OpenOptions { restore_jobs: NonZeroU8::new(1), ..OpenOptions::default() };
+    for database in [database, place.database_with("shop", one)] {
+        let mut reader = dump.as_slice();
+        let beside =
+            database.restore_beside(&place.cx, &mut reader, Some(needs(&report)), "r1").await.unwrap();
+        let found = database.inspect_beside(&place.cx, &beside, Depth::Content).await.unwrap();
+        assert_eq!(compare(&report.inspection, &found), []);
+        assert_eq!(place.server.sql(&beside.name, "SELECT nextval('orders_id_seq')"), "501");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -70,15 +74,32 @@ async fn what_is_broken_or_cut_is_found_by_whichever_session_and_nothing_stays()
     assert_eq!(place.server.sql("postgres", beside), "0");
 }
 
+#[test]
+fn a_given_number_of_sessions_wins_and_else_the_cores_say_it() {
+    let cx = kit_core::Context::for_test(kit_core::Env::default()).0;
+    let database = |restore_jobs| {
+        let options = OpenOptions { restore_jobs, ..OpenOptions::default() };
+        super::PostgresDatabase::parse("postgres://a@127.0.0.1/shop", options, &cx).unwrap()
+    };
+    for given in [1, 2, 64] {
+        assert_eq!(database(NonZeroU8::new(given)).restore_jobs().get(), given);
+    }
+    let cores = std::thread::available_parallelism().unwrap().get();
+    assert_eq!(usize::from(database(None).restore_jobs().get()), cores.min(4));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tables_are_filled_in_the_order_of_the_dump() {
     let place = Place::with(
         "CREATE TABLE a (n integer, pad text); INSERT INTO a SELECT i, repeat('x', 500) FROM generate_series(1, 5000) AS i;
          CREATE FUNCTION knows(wanted bigint) RETURNS boolean LANGUAGE sql AS 'SELECT count(*) = wanted FROM public.a';
-         CREATE TABLE b (n integer CHECK (knows(5000))); INSERT INTO b SELECT generate_series(1, 1000)",
+         CREATE TABLE b (n integer CHECK (knows(5000))); INSERT INTO b SELECT generate_series(1, 1000);
+         CREATE FUNCTION has(wanted bigint) RETURNS boolean LANGUAGE sql AS 'SELECT count(*) = wanted FROM public.b';
+         CREATE TABLE c (n integer CHECK (has(1000)), pad text); INSERT INTO c SELECT i, repeat('x', 500) FROM generate_series(1, 3000) AS i",
     );
     let (dump, report) = place.dump().await;
     let database = place.database_with("shop", side_by_side());
+    // a and c are large, b is small.
     let restored = place.restored_by(&database, &dump, needs(&report), Depth::Content).await.unwrap();
     assert_eq!(compare(&report.inspection, &restored), []);
     // A name in letters that nobody knows the meaning of.

@@ -124,8 +124,8 @@ pub(super) fn all<'a>(
         side_by_side,
         by_schema,
         restore_by_hand(server, folder),
-        restore(workspace, server, sink, folder, "`db-restore --no-swap`", "1"),
-        restore(workspace, server, sink, folder, "`db-restore --no-swap --jobs 2`", "2"),
+        restore(workspace, server, sink, folder, "`db-restore --no-swap`", &[]),
+        restore(workspace, server, sink, folder, "`db-restore --no-swap --jobs 1`", &["--jobs", "1"]),
         pipeline("`pg_dump \\| pigz -1 > file`", "pg_dump | pigz -1 > \"$OUT\""),
         pipeline("`pg_dump -Fd -j2 -Z1`", "pg_dump -Fd -j2 -Z1 -f \"$OUT\""),
         pipeline(GZIP, "pg_dump | gzip > \"$OUT\""),
@@ -248,9 +248,9 @@ fn restore<'a>(
     sink: &'a Sink,
     folder: &'a Path,
     name: &'static str,
-    jobs: &'static str,
+    more: &'static [&'static str],
 ) -> Row<'a> {
-    let args = ["--deployment", "latest", "--confirm", "main", "--no-swap", "--jobs", jobs];
+    let args = [&["--deployment", "latest", "--confirm", "main", "--no-swap"], more].concat();
     Row {
         name,
         ours: true,
