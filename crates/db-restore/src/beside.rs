@@ -2,6 +2,7 @@
 
 use crate::Job;
 use crate::catalogue::object_key;
+use crate::drill::time_text;
 use crate::fault;
 use crate::judge::{not_comparable, not_holding, other_bytes, other_content};
 use kit_backup::unpack;
@@ -32,9 +33,7 @@ pub(crate) async fn restore_all(
         match restore_one(cx, store, job, id).await {
             Ok((beside, compared)) => {
                 ready.push(beside);
-                entry.content_compared = Some(compared.content_limit.is_none());
-                entry.content_limit = compared.content_limit;
-                entry.assertions = compared.assertions;
+                compared.enter(cx, entry);
             }
             Err(error) => {
                 discard(cx, jobs, &ready).await;
@@ -61,6 +60,34 @@ pub(crate) struct Compared {
     pub(crate) content_limit: Option<String>,
     /// What came of the user's assertions.
     pub(crate) assertions: Vec<AssertionResult>,
+    /// How long it took until everything was in it.
+    pub(crate) restore_ms: u64,
+    /// How long comparing took.
+    pub(crate) compare_ms: u64,
+}
+
+impl Compared {
+    /// Says it, and writes it down.
+    pub(crate) fn enter(self, cx: &Context, entry: &mut DatabaseRestore) {
+        cx.out.say(&format!(
+            "{}: restored in {}, compared in {}",
+            entry.database,
+            time_text(self.restore_ms),
+            time_text(self.compare_ms)
+        ));
+        entry.content_compared = Some(self.content_limit.is_none());
+        entry.content_limit = self.content_limit;
+        entry.assertions = self.assertions;
+        entry.restore_ms = Some(self.restore_ms);
+        entry.compare_ms = Some(self.compare_ms);
+    }
+}
+
+/// When it began, and when everything was in it, by the clock that only goes forward.
+#[derive(Clone, Copy)]
+pub(crate) struct Times {
+    pub(crate) began_ms: u64,
+    pub(crate) restored_ms: u64,
 }
 
 async fn restore_one(
@@ -69,14 +96,16 @@ async fn restore_one(
     job: &Job,
     id: &str,
 ) -> Result<(Beside, Compared), StepError> {
+    let began_ms = cx.clock.elapsed_ms();
     let mut gunzip = fetch(cx, store, job, "restoring").await?;
     let beside = job.database.restore_beside(cx, &mut gunzip, job.backup.details.needs.as_ref(), id).await;
     let beside = beside.map_err(|error| why_not(job, gunzip.fault(), error))?;
+    let times = Times { began_ms, restored_ms: cx.clock.elapsed_ms() };
     let compared = match gunzip.read() {
         None => Err(StepError::new(Reason::InternalError, "the restore ended before the backup did")),
         Some(read) => match other_bytes(&job.backup, &read) {
             Some(difference) => Err(mismatch(job, &difference)),
-            None => look(cx, job, &beside).await,
+            None => look(cx, job, &beside, times).await,
         },
     };
     let finished = match compared {
@@ -114,11 +143,11 @@ pub(crate) async fn fetch(
         .map_err(|fault| untouched(fault::of_fault(&job.backup, &fault)))
 }
 
-async fn look(cx: &Context, job: &Job, beside: &Beside) -> Result<Compared, StepError> {
+async fn look(cx: &Context, job: &Job, beside: &Beside, times: Times) -> Result<Compared, StepError> {
     let inspected = job.database.inspect_beside(cx, beside, job.depth()).await;
     let found = compare(job, inspected)?;
     let asked = job.database.assertions_beside(cx, beside).await;
-    hold(job, found, asked).map_err(|error| error.hint("the live database was not touched"))
+    hold(cx, job, (found, asked), times).map_err(|error| error.hint("the live database was not touched"))
 }
 
 /// Compares what came back with what was promised. Gives why the content was not compared, if it was not.
@@ -136,14 +165,20 @@ pub(crate) fn compare(
 
 /// What was compared, if the user's assertions hold.
 pub(crate) fn hold(
+    cx: &Context,
     job: &Job,
-    content_limit: Option<String>,
-    asked: Result<Vec<AssertionResult>, DatabaseError>,
+    (content_limit, asked): (Option<String>, Result<Vec<AssertionResult>, DatabaseError>),
+    times: Times,
 ) -> Result<Compared, StepError> {
     let assertions = asked.map_err(|error| why_not(job, None, error))?;
     match unmet(&assertions) {
         Some(unmet) => Err(not_holding(&job.name, unmet)),
-        None => Ok(Compared { content_limit, assertions }),
+        None => Ok(Compared {
+            content_limit,
+            assertions,
+            restore_ms: times.restored_ms.saturating_sub(times.began_ms),
+            compare_ms: cx.clock.elapsed_ms().saturating_sub(times.restored_ms),
+        }),
     }
 }
 

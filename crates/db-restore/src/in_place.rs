@@ -2,7 +2,7 @@
 //! by name, and the backup is read through and compared before anything is dropped.
 
 use crate::Job;
-use crate::beside::{Compared, compare, fetch, hold, mismatch, why_not};
+use crate::beside::{Compared, Times, compare, fetch, hold, mismatch, why_not};
 use crate::consent::{flags, typed};
 use crate::hooks::Hooks;
 use crate::judge::other_bytes;
@@ -138,9 +138,7 @@ pub(crate) async fn overwrite(
     let compared = hooks.end(overwritten).await?;
     if let Some(entry) = body.databases.first_mut() {
         entry.swapped = true;
-        entry.content_compared = Some(compared.content_limit.is_none());
-        entry.content_limit = compared.content_limit;
-        entry.assertions = compared.assertions;
+        compared.enter(cx.context(), entry);
     }
     cx.save(body.clone());
     Ok(())
@@ -167,6 +165,7 @@ async fn read_through(cx: &StepContext<Restore>, store: &dyn Store, job: &Job) -
 }
 
 async fn replace(cx: &StepContext<Restore>, store: &dyn Store, job: &Job) -> Result<Compared, StepError> {
+    let began_ms = cx.clock.elapsed_ms();
     let mut gunzip = fetch(cx, store, job, "overwriting").await?;
     let display = job.database.display();
     cx.in_danger(
@@ -188,11 +187,15 @@ async fn replace(cx: &StepContext<Restore>, store: &dyn Store, job: &Job) -> Res
             return Err(error.hint("nothing was changed: the live database is as it was"));
         }
     };
+    let times = Times { began_ms, restored_ms: cx.clock.elapsed_ms() };
     // It is whole, and what it held before is gone; whether it is right is another question.
     cx.out_of_danger();
     let compared = compare(job, job.database.inspect(cx.context(), job.depth()).await);
     let compared = match compared {
-        Ok(limit) => hold(job, limit, job.database.assertions_beside(cx.context(), &live).await),
+        Ok(limit) => {
+            let asked = job.database.assertions_beside(cx.context(), &live).await;
+            hold(cx.context(), job, (limit, asked), times)
+        }
         Err(error) => Err(error),
     };
     compared.map_err(|error| {

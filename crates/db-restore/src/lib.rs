@@ -268,5 +268,7 @@ fn planned(job: &Job) -> DatabaseRestore {
         content_compared: None,
         content_limit: None,
         assertions: Vec::new(),
+        restore_ms: None,
+        compare_ms: None,
     }
 }

@@ -156,8 +156,9 @@ fn beside(sandbox: &Sandbox, what: &str) -> Vec<String> {
 #[track_caller]
 fn untouched(sandbox: &Sandbox) {
     assert_eq!(orders(&sandbox.path().join("main.db")), 3);
-    assert_eq!(beside(sandbox, "restore"), [""; 0]);
-    assert_eq!(beside(sandbox, "before"), [""; 0]);
+    for what in ["unfinished", "restore", "before"] {
+        assert_eq!(beside(sandbox, what), [""; 0]);
+    }
 }
 
 #[test]
@@ -167,6 +168,7 @@ fn without_consent_it_says_what_it_would_do_and_changes_nothing() {
     let artifact = ended(&sandbox, &ran, 0, "restore_planned");
     assert_eq!(artifact["body"]["subject"], NEW);
     assert_eq!(artifact["body"]["dry_run"], true);
+    assert_eq!(artifact["body"]["databases"][0]["restore_ms"], Value::Null, "nothing was restored");
     assert!(ran.stderr.contains("as it was at 2026-01-02T00:00:00Z (2 rows in 1 table)"), "{}", ran.stderr);
     let command = format!("db-restore --deployment {NEW} --database main --confirm main");
     assert!(ran.stderr.contains(&command), "{}", ran.stderr);
@@ -186,6 +188,12 @@ fn a_restore_brings_back_the_content_and_keeps_what_was_live() {
     let body = sandbox.artifact::<Restore>("restore").body.unwrap();
     let entry = &body.databases[0];
     assert!(!body.dry_run && entry.swapped);
+    assert!(entry.restore_ms.is_some() && entry.compare_ms.is_some());
+    assert!(
+        ran.stderr.contains("main: restored in ") && ran.stderr.contains(", compared in "),
+        "{}",
+        ran.stderr
+    );
     let kept = entry.kept.clone().unwrap();
     assert_eq!(orders(Path::new(&kept)), 3, "the database that gave way is whole");
     assert_eq!(beside(&sandbox, "restore"), [""; 0]);

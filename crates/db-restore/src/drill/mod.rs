@@ -8,6 +8,8 @@ mod one;
 mod report;
 mod verdict;
 
+pub(crate) use verdict::time_text;
+
 use crate::catalogue::{Catalogue, Wanted};
 use kit_backup::scratch_folder;
 use kit_contract::body::Drill;

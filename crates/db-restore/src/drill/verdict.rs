@@ -42,7 +42,7 @@ fn counted(number: usize) -> String {
 }
 
 /// A time that something took, as people read it.
-pub(super) fn time_text(ms: u64) -> String {
+pub(crate) fn time_text(ms: u64) -> String {
     match ms {
         0..1000 => format!("{ms} ms"),
         1000..60_000 => format!("{}.{} s", ms / 1000, ms % 1000 / 100),

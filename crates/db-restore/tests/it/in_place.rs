@@ -89,7 +89,7 @@ fn postgres_is_overwritten_as_a_whole_or_not_at_all() {
     assert!(ran.stderr.contains("what it held before is lost"), "{}", ran.stderr);
     assert_eq!(state(&server), "2|t|1");
     let body = sandbox.artifact::<Restore>("restore").body.unwrap();
-    assert!(body.in_place && body.databases[0].kept.is_none());
+    assert!(body.in_place && body.databases[0].kept.is_none() && body.databases[0].restore_ms.is_some());
     assert_eq!(body.databases[0].content_compared, Some(true));
     let beside = "SELECT count(*) FROM pg_database WHERE datname LIKE 'shop_%'";
     assert_eq!(server.sql("postgres", beside), "0", "nothing was made beside it");

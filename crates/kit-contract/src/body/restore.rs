@@ -35,6 +35,13 @@ pub struct DatabaseRestore {
     /// What came of the user's assertions, asked of what was restored.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub assertions: Vec<AssertionResult>,
+    /// How long fetching and restoring took, until everything was in it, in milliseconds. Absent as long as nothing was
+    /// restored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore_ms: Option<u64>,
+    /// How long reading it back, comparing and the user's assertions took, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compare_ms: Option<u64>,
 }
 
 /// What was restored.

@@ -115,7 +115,10 @@ pub(super) fn all<'a>(
         ..backup("`db-backup --proof stream`, `dump_jobs = 2`", "stream")
     };
     let by_schema = Row {
-        part: Some(("of which the proof", Box::new(|| proof_seconds(folder)))),
+        part: Some((
+            "of which the proof",
+            Box::new(|| part_seconds(folder, "backup.json", "details/proof_ms")),
+        )),
         ..backup("`db-backup --proof schema`", "schema")
     };
     vec![
@@ -124,8 +127,12 @@ pub(super) fn all<'a>(
         side_by_side,
         by_schema,
         restore_by_hand(server, folder),
-        restore(workspace, server, sink, folder, "`db-restore --no-swap`", &[]),
-        restore(workspace, server, sink, folder, "`db-restore --no-swap --jobs 1`", &["--jobs", "1"]),
+        restore((workspace, server, sink, folder), ("`db-restore --no-swap`", "of which restoring"), &[]),
+        restore(
+            (workspace, server, sink, folder),
+            ("`db-restore --no-swap --jobs 1`", "of which restoring, `--jobs 1`"),
+            &["--jobs", "1"],
+        ),
         pipeline("`pg_dump \\| pigz -1 > file`", "pg_dump | pigz -1 > \"$OUT\""),
         pipeline("`pg_dump -Fd -j2 -Z1`", "pg_dump -Fd -j2 -Z1 -f \"$OUT\""),
         pipeline(GZIP, "pg_dump | gzip > \"$OUT\""),
@@ -133,14 +140,14 @@ pub(super) fn all<'a>(
     ]
 }
 
-/// How long the last backup's proof took, as its artifact says.
-fn proof_seconds(folder: &Path) -> Result<f64, Error> {
-    let path = folder.join("artifacts/backup.json");
+/// How long a part of the last run took, in milliseconds as its artifact says.
+fn part_seconds(folder: &Path, artifact: &str, field: &str) -> Result<f64, Error> {
+    let path = folder.join("artifacts").join(artifact);
     let failed = |source| Error::Spawn { program: path.display().to_string(), source };
     let artifact: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).map_err(failed)?)
         .map_err(|error| failed(error.into()))?;
-    let proof_ms = artifact.pointer("/body/databases/0/details/proof_ms").and_then(serde_json::Value::as_f64);
-    proof_ms.map(|ms| ms / 1000.0).ok_or_else(|| failed(std::io::Error::other("no proof_ms in it")))
+    let part_ms = artifact.pointer(&format!("/body/databases/0/{field}")).and_then(serde_json::Value::as_f64);
+    part_ms.map(|ms| ms / 1000.0).ok_or_else(|| failed(std::io::Error::other(format!("no {field} in it"))))
 }
 
 pub(super) fn remove(path: &Path) -> Result<(), Error> {
@@ -243,11 +250,8 @@ fn restore_by_hand<'a>(server: &'a Server, folder: &'a Path) -> Row<'a> {
 
 /// Restores what the last row before it backed up, beside the source, and compares it.
 fn restore<'a>(
-    workspace: &'a Workspace,
-    server: &'a Server,
-    sink: &'a Sink,
-    folder: &'a Path,
-    name: &'static str,
+    (workspace, server, sink, folder): (&'a Workspace, &'a Server, &'a Sink, &'a Path),
+    (name, part): (&'static str, &'static str),
     more: &'static [&'static str],
 ) -> Row<'a> {
     let args = [&["--deployment", "latest", "--confirm", "main", "--no-swap"], more].concat();
@@ -270,6 +274,6 @@ fn restore<'a>(
             }
             child.wait().map_err(spawn).map(|_| ())
         }),
-        part: None,
+        part: Some((part, Box::new(|| part_seconds(folder, "restore.json", "restore_ms")))),
     }
 }
