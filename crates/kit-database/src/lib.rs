@@ -25,6 +25,7 @@ mod postgres;
 mod redis;
 mod rows;
 mod schema_file;
+mod sibling;
 mod sqlite;
 mod throwaway;
 mod tools;

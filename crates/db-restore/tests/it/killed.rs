@@ -42,9 +42,17 @@ fn postgres_holds_no_part_of_a_backup_or_says_so_by_its_name() {
     let names =
         || server.sql("postgres", "SELECT datname FROM pg_database WHERE datname LIKE 'shop%' ORDER BY 1");
     assert_eq!(names(), "shop\nshop_unfinished_again-01");
+    // Of a run with another id.
+    server.sql("postgres", "CREATE DATABASE \"shop_unfinished_other-01\"");
     let ran = sandbox.run(BINARY, BESIDE);
     ended(&sandbox, &ran, 0, "restored");
-    assert_eq!(names(), "shop\nshop_restore_again-01");
+    assert!(
+        ran.stderr.contains("warning: shop_unfinished_other-01 holds a part of a backup"),
+        "{}",
+        ran.stderr
+    );
+    assert!(!ran.stderr.contains("warning: shop_unfinished_again-01"), "{}", ran.stderr);
+    assert_eq!(names(), "shop\nshop_restore_again-01\nshop_unfinished_other-01");
     assert_eq!(server.sql("shop_restore_again-01", "SELECT count(*) FROM notes"), "60000");
 }
 
@@ -63,7 +71,12 @@ fn mariadb_has_a_database_beside_it_that_says_so() {
     kill_among_rows(&sandbox, BESIDE, || server.sql("mysql", among) != "0");
     let names = || server.sql("mysql", "SHOW DATABASES LIKE 'shop%'");
     assert_eq!(names(), "shop\nshop_restore_again-01\nshop_restore_again-01_unfinished");
-    ended(&sandbox, &sandbox.run(BINARY, BESIDE), 0, "restored");
-    assert_eq!(names(), "shop\nshop_restore_again-01");
+    // Of a run with another id.
+    server.sql("mysql", "CREATE DATABASE `shop_restore_other-01_unfinished`");
+    let ran = sandbox.run(BINARY, BESIDE);
+    ended(&sandbox, &ran, 0, "restored");
+    assert!(ran.stderr.contains("warning: shop_restore_other-01 holds a part of a backup"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("warning: shop_restore_again-01"), "{}", ran.stderr);
+    assert_eq!(names(), "shop\nshop_restore_again-01\nshop_restore_other-01_unfinished");
     assert_eq!(server.sql("shop_restore_again-01", "SELECT COUNT(*) FROM notes"), "40000");
 }

@@ -3,7 +3,7 @@
 //! any moment.
 
 use super::connect::{self, Doing, Session};
-use super::ident::{quote, sibling};
+use super::ident::{literal, quote, sibling, sibling_with};
 use super::quiet::Events;
 use super::{MysqlDatabase, clients, inspect, restore, scratch};
 use crate::{Beside, DatabaseError};
@@ -24,9 +24,23 @@ pub(super) async fn maintenance(
     connect::open(&database.address.with_database(MAINTENANCE), Session::Reading, cx, doing).await
 }
 
+const UNFINISHED: &str = "_unfinished";
+
 /// The database that says of the one restored under `id` that it is unfinished.
 pub(super) fn mark(live: &str, id: &str) -> String {
-    sibling(live, "restore", &format!("{id}_unfinished"))
+    sibling_with(live, "restore", id, UNFINISHED)
+}
+
+/// What else is unfinished beside the live database.
+async fn left(connection: &mut MySqlConnection, live: &str, id: &str) -> Result<Vec<String>, sqlx::Error> {
+    let (start, mark) = (literal(&format!("{live}_restore_")), literal(&mark(live, id)));
+    let sql = format!(
+        "SELECT LEFT(SCHEMA_NAME, CHAR_LENGTH(SCHEMA_NAME) - {0}) FROM information_schema.SCHEMATA
+         WHERE LEFT(SCHEMA_NAME, CHAR_LENGTH({start})) = {start} AND RIGHT(SCHEMA_NAME, {0}) = '{UNFINISHED}'
+            AND SCHEMA_NAME <> {mark} ORDER BY 1",
+        UNFINISHED.len()
+    );
+    inspect::list(connection, sql).await
 }
 
 pub(super) fn needs_unknown() -> DatabaseError {
@@ -52,6 +66,8 @@ pub(super) async fn restore(
     let server = scratch::check_fits(&mut connection, cx, doing, needs).await?;
     let clients = clients::find(cx, database.options.tools.as_ref(), server.product).await?;
     let beside = Beside { name: name.clone(), id: id.to_owned() };
+    let left = doing.run(cx, left(&mut connection, live, id)).await?;
+    crate::sibling::say_left(cx, &left);
     let restored = async {
         let mark = format!("CREATE DATABASE IF NOT EXISTS {}", quote(&mark(live, id)));
         doing.run(cx, connect::execute(&mut connection, mark)).await?;

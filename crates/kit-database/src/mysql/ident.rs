@@ -37,10 +37,14 @@ const NAME_CHARS: usize = 64;
 
 /// The name under which something of the live database stands beside it: `shop_restore_1763712000-abc1234`.
 pub(super) fn sibling(live: &str, role: &str, id: &str) -> String {
-    let tail = format!("_{role}_{id}");
-    let room = NAME_CHARS.saturating_sub(tail.chars().count());
-    let head: String = live.chars().take(room).collect();
-    format!("{head}{tail}")
+    sibling_with(live, role, id, "")
+}
+
+/// The same, with something behind it.
+pub(super) fn sibling_with(live: &str, role: &str, id: &str, suffix: &str) -> String {
+    let chars = |text: &str| text.chars().count();
+    let name = crate::sibling::sibling((live, role, id), (NAME_CHARS - chars(suffix), chars));
+    format!("{name}{suffix}")
 }
 
 #[cfg(test)]
@@ -69,5 +73,7 @@ mod tests {
         assert_eq!(sibling("shop", "restore", "1763712000-abc1234"), "shop_restore_1763712000-abc1234");
         let long = sibling(&"ü".repeat(64), "before", "1763712000-abc1234");
         assert!(long.chars().count() == 64 && long.ends_with("_before_1763712000-abc1234"), "{long}");
+        let mark = sibling_with(&"s".repeat(64), "restore", &"a".repeat(63), "_unfinished");
+        assert!(mark.len() == 64 && mark.ends_with("_unfinished"), "{mark}");
     }
 }

@@ -17,10 +17,7 @@ const MAINTENANCE: [&str; 2] = ["postgres", "template1"];
 
 /// The name under which something of the live database is kept: `shop_restore_1763712000-abc1234`.
 pub(super) fn sibling(live: &str, role: &str, id: &str) -> String {
-    let tail = format!("_{role}_{id}");
-    let mut head = live.to_owned();
-    while head.len() + tail.len() > NAME_BYTES && head.pop().is_some() {}
-    format!("{head}{tail}")
+    crate::sibling::sibling((live, role, id), (NAME_BYTES, str::len))
 }
 
 /// While it is not all there, or was not compared.
@@ -70,6 +67,7 @@ pub(super) async fn restore(
         Doing { action: "use the server of", database: &display, unfinished: "the dump was restored" };
     let mut connection = maintenance(database, cx, doing).await?;
     let clients = scratch::clients_for(database, cx, needs).await?;
+    crate::sibling::say_left(cx, &doing.run(cx, left(&mut connection, live, &name)).await?);
     scratch::prepare(&mut connection, cx, doing, needs, &name).await?;
     let beside = Beside { name: name.clone(), id: id.to_owned() };
     let restoring = Doing { action: "restore into", database: &name, ..doing };
@@ -105,6 +103,18 @@ pub(super) async fn discard(
     let live = &database.address.database;
     let names = [unfinished_name(live, &beside.id), finished_name(live, &beside.id)];
     scratch::drop_databases(&database.address.with_database(via), &names, cx).await
+}
+
+/// What else is unfinished beside the live database.
+async fn left(connection: &mut PgConnection, live: &str, name: &str) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT datname::text FROM pg_database WHERE left(datname, length($1)) = $1 AND datname <> $2 ORDER BY 1",
+    )
+    .bind(format!("{live}_unfinished_"))
+    .bind(name)
+    .persistent(false)
+    .fetch_all(connection)
+    .await
 }
 
 /// Gives the restored database what a dump of one database does not carry: owner, limits, settings of the

@@ -104,7 +104,7 @@ async fn claim(
     cx: &Context,
     doing: Doing<'_>,
 ) -> Result<u64, DatabaseError> {
-    let mut free = Vec::new();
+    let (mut free, mut left) = (Vec::new(), Vec::new());
     let mut number = 0;
     while number < MOST_DATABASES {
         match doing.run(cx, async { Ok(connection.select(number).await) }).await? {
@@ -114,16 +114,20 @@ async fn claim(
             Err(failed) => return Err(doing.failed(&failed)),
         }
         if number != live {
-            let is_empty = doing.run(cx, connection.keys()).await? == 0;
-            if is_empty {
+            if doing.run(cx, connection.keys()).await? == 0 {
                 free.push(number);
-            } else if doing.run(cx, whose(connection)).await?.is_some_and(|mark| mark.id == id) {
-                doing.run_long(cx, connection.ask(&["FLUSHDB"])).await?;
-                free.push(number);
+            } else if let Some(mark) = doing.run(cx, whose(connection)).await? {
+                if mark.id == id {
+                    doing.run_long(cx, connection.ask(&["FLUSHDB"])).await?;
+                    free.push(number);
+                } else if !mark.is_finished {
+                    left.push(format!("database {number}"));
+                }
             }
         }
         number += 1;
     }
+    crate::sibling::say_left(cx, &left);
     // Applications begin at the low ones.
     for free in free.into_iter().rev() {
         let claim = async {

@@ -23,7 +23,8 @@ use exchange::FileMoves;
 use kit_contract::body::{AssertionResult, Engine, RestoreNeeds, TableRows};
 use kit_contract::config::Assertion;
 use kit_core::Context;
-use std::ffi::OsString;
+use restore::SIDE_FILES;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::io::AsyncRead;
@@ -76,6 +77,20 @@ impl SqliteDatabase {
             return Err(DatabaseError::Refused { problem });
         }
         Ok(with_suffix(&self.path, &format!(".{what}-{id}")))
+    }
+
+    /// What else is unfinished beside the live database.
+    fn left(&self, path: &Path) -> Result<Vec<String>, DatabaseError> {
+        let start = with_suffix(&self.path, &format!(".{UNFINISHED}-"));
+        let (Some(folder), Some(start)) = (path.parent(), start.file_name().and_then(OsStr::to_str)) else {
+            return Ok(Vec::new());
+        };
+        let is_left = |name: &String| {
+            name.strip_prefix(start).is_some_and(|id| !SIDE_FILES.iter().any(|side| id.ends_with(side)))
+        };
+        let paths = kit_core::fs::list(folder)?.unwrap_or_default().into_iter().filter(is_left);
+        let paths = paths.map(|name| folder.join(name)).filter(|other| other != path);
+        Ok(paths.map(|path| path.display().to_string()).collect())
     }
 
     /// The file of `beside`, which must be one that we would have made.
@@ -185,6 +200,7 @@ impl Database for SqliteDatabase {
     ) -> Result<Beside, DatabaseError> {
         let path = self.sibling(UNFINISHED, id)?;
         let name = text(&path)?;
+        crate::sibling::say_left(cx, &self.left(&path)?);
         // Of an earlier run, whose end was not heard.
         restore::remove_with_side_files(&self.sibling(FINISHED, id)?)?;
         restore::beside(cx, reader, &path, &self.display()).await?;

@@ -56,6 +56,20 @@ async fn the_restored_database_takes_the_place_of_the_live_one_which_is_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_another_run_left_unfinished_is_said() {
+    let place = Place::with("SET a 1");
+    let (dump, report) = place.dump().await;
+    place.server.run(12, "SET deploy-kit:restore \"other unfinished\"");
+    place.server.run(11, "SET deploy-kit:restore other");
+    let (cx, captured) = kit_core::Context::for_test(place.cx.env.clone());
+    let cx = kit_core::Context { clock: place.cx.clock, ..cx };
+    place.database(0).restore_beside(&cx, &mut &dump[..], Some(needs(&report)), "r1").await.unwrap();
+    let said = captured.stderr();
+    assert!(said.contains("warning: database 12 holds a part of a backup at most"), "{said}");
+    assert!(!said.contains("database 11"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_dead_run_left_is_replaced_and_what_is_not_ours_is_not_touched() {
     let place = Place::with("SET a 1");
     let first = beside(&place, "r1").await;

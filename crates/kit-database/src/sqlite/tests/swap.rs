@@ -66,6 +66,21 @@ async fn a_swap_keeps_the_one_before_and_what_a_dump_does_not_carry() {
 }
 
 #[tokio::test]
+async fn what_a_killed_restore_has_left_is_said_and_stays() {
+    let place = Place::with(LIVE).await;
+    let dump = place.dump().await;
+    let (cx, captured) = kit_core::Context::for_test(kit_core::Env::default());
+    for id in ["r1", "r2"] {
+        place.database().restore_beside(&cx, &mut &dump[..], None, id).await.unwrap();
+        let said = captured.stderr();
+        let left = place.path.with_file_name("shop.db.unfinished-r1");
+        let warning = format!("warning: {} holds a part of a backup at most", left.display());
+        assert_eq!(said.contains(&warning), id == "r2", "{said}");
+    }
+    assert_eq!(place.names(), ["shop.db", "shop.db.unfinished-r1", "shop.db.unfinished-r2"]);
+}
+
+#[tokio::test]
 async fn a_database_in_use_is_not_swapped_and_stays_as_it_is() {
     for (sql, wal, held) in [
         (LIVE, true, "SELECT a FROM t"),
