@@ -53,6 +53,16 @@ impl Server {
             Self::Other(address) => address.clone(),
         }
     }
+
+    /// One of our own that fails says nothing about the user's server, nor about the backup.
+    fn failed(&self, error: DatabaseError) -> DatabaseError {
+        match (self, error) {
+            (Self::Own(_), DatabaseError::Unreachable { source, .. }) => {
+                DatabaseError::Unavailable { what: format!("the throw-away server has failed: {source}") }
+            }
+            (_, error) => error,
+        }
+    }
 }
 
 #[async_trait]
@@ -66,7 +76,9 @@ impl Scratch for PostgresScratch {
 
     async fn inspect(&self, cx: &Context, depth: Depth) -> Result<Inspection, DatabaseError> {
         let doing = Doing { action: "read", database: "the restored database", unfinished: UNFINISHED };
-        inspect::inspect(&self.server.address(&self.name), cx, doing, (depth, self.reading)).await
+        let found =
+            inspect::inspect(&self.server.address(&self.name), cx, doing, (depth, self.reading)).await;
+        found.map_err(|error| self.server.failed(error))
     }
 
     async fn assertions(&self, cx: &Context) -> Result<Vec<AssertionResult>, DatabaseError> {
@@ -137,6 +149,7 @@ pub(super) async fn restore(
     match fill(database, cx, reader, (needs, scratch), &place).await {
         Ok(()) => Ok(Box::new(place)),
         Err(error) => {
+            let error = place.server.failed(error);
             // The first error is the one to report.
             if let Err(left) = Box::new(place).close(cx).await {
                 cx.out.say(&format!("warning: {}", kit_core::StepError::from(left).chain()));
