@@ -1,7 +1,8 @@
 //! Names for what stands beside a live database.
 
+use crate::DatabaseError;
 use kit_contract::Sha256;
-use kit_core::Context;
+use kit_core::{Context, StepError};
 
 /// Longer ids are shortened, so that the name of the live database keeps some room. Those of our own are shorter.
 const MOST_OF_ID: usize = 30;
@@ -29,8 +30,14 @@ fn fitted(text: &str, (room, length): (usize, fn(&str) -> usize)) -> String {
     format!("{head}-{digest}")
 }
 
-/// Says what earlier restores have left unfinished, which nobody else would ever miss.
-pub(crate) fn say_left(cx: &Context, names: &[String]) {
+/// Says what earlier restores have left unfinished, which nobody else would ever miss. Who cannot look restores all the
+/// same.
+pub(crate) fn say_left(cx: &Context, names: Result<Vec<String>, DatabaseError>) {
+    let names = names.unwrap_or_else(|error| {
+        let why = StepError::from(error).chain();
+        cx.out.say(&format!("note: nobody knows whether an earlier restore has left something here: {why}"));
+        Vec::new()
+    });
     for name in names.iter().map(|name| cx.out.clean(name)) {
         cx.out.say(&format!(
             "warning: {name} holds a part of a backup at most: a restore that was killed has left it; remove it unless one \

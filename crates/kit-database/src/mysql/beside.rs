@@ -66,8 +66,7 @@ pub(super) async fn restore(
     let server = scratch::check_fits(&mut connection, cx, doing, needs).await?;
     let clients = clients::find(cx, database.options.tools.as_ref(), server.product).await?;
     let beside = Beside { name: name.clone(), id: id.to_owned() };
-    let left = doing.run(cx, left(&mut connection, live, id)).await?;
-    crate::sibling::say_left(cx, &left);
+    crate::sibling::say_left(cx, doing.run(cx, left(&mut connection, live, id)).await);
     let restored = async {
         let mark = format!("CREATE DATABASE IF NOT EXISTS {}", quote(&mark(live, id)));
         doing.run(cx, connect::execute(&mut connection, mark)).await?;

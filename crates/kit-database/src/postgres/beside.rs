@@ -67,14 +67,15 @@ pub(super) async fn restore(
         Doing { action: "use the server of", database: &display, unfinished: "the dump was restored" };
     let mut connection = maintenance(database, cx, doing).await?;
     let clients = scratch::clients_for(database, cx, needs).await?;
-    crate::sibling::say_left(cx, &doing.run(cx, left(&mut connection, live, &name)).await?);
+    crate::sibling::say_left(cx, doing.run(cx, left(&mut connection, live, &name)).await);
     scratch::prepare(&mut connection, cx, doing, needs, &name).await?;
     let beside = Beside { name: name.clone(), id: id.to_owned() };
     let restoring = Doing { action: "restore into", database: &name, ..doing };
     let address = database.address.with_database(&name);
     let jobs = database.restore_jobs();
     let rows = &database.options.rows;
-    let into = restore::Into { address: &address, clients: &clients, jobs, scratch: None, rows };
+    let into =
+        restore::Into { address: &address, clients: &clients, jobs, plain_jobs: jobs, scratch: None, rows };
     let restored = async {
         // Of an earlier run, whose end was not heard.
         doing.run(cx, scratch::remove(&mut connection, &finished_name(live, id))).await?;

@@ -31,8 +31,10 @@ pub(super) struct Into<'a> {
     /// A database, which must be empty.
     pub(super) address: &'a Address,
     pub(super) clients: &'a Clients,
-    /// Sessions that load rows side by side; with 1, all of it is one transaction.
+    /// Sessions that restore an archive side by side.
     pub(super) jobs: NonZeroU8,
+    /// Those of a plain dump; with 1, all of it is one transaction.
+    pub(super) plain_jobs: NonZeroU8,
     /// A folder for temporary files; without this, the system's.
     pub(super) scratch: Option<&'a Path>,
     /// Where is told how many rows have passed; of a plain dump.
@@ -90,8 +92,8 @@ async fn plain(
     reader: &mut (dyn AsyncRead + Send + Unpin),
     doing: Doing<'_>,
 ) -> Result<(), DatabaseError> {
-    if into.jobs.get() > 1 {
-        let how = (into.jobs, into.rows.clone());
+    if into.plain_jobs.get() > 1 {
+        let how = (into.plain_jobs, into.rows.clone());
         return restore_parallel::run(cx, into.address, into.clients, (reader, how), doing).await;
     }
     let psql = |pieces| psql(into.address, into.clients, pieces);

@@ -209,13 +209,21 @@ async fn fill(
     let clients = clients_for(database, cx, needs).await?;
     let doing = Doing { action: "restore into", database: "the scratch database", unfinished: UNFINISHED };
     let address = place.server.address(&place.name);
-    let jobs = match &place.server {
+    let jobs = database.restore_jobs();
+    let plain_jobs = match &place.server {
         // It writes no log of rows that come in the transaction that made their table (`wal_level = minimal`).
         Server::Own(_) => database.options.restore_jobs.unwrap_or(NonZeroU8::MIN),
-        Server::Other(_) => database.restore_jobs(),
+        Server::Other(_) => jobs,
     };
     let rows = &database.options.rows;
-    let into = restore::Into { address: &address, clients: &clients, jobs, scratch: Some(scratch), rows };
+    let into = restore::Into {
+        address: &address,
+        clients: &clients,
+        jobs,
+        plain_jobs,
+        scratch: Some(scratch),
+        rows,
+    };
     restore::run(cx, into, reader, doing).await
 }
 

@@ -5,7 +5,7 @@ use super::address::Address;
 use super::clients::Clients;
 use super::connect::Doing;
 use super::loader::{self, Order};
-use super::restore::{AHEAD, judge, judge_answer, psql};
+use super::restore::{AHEAD, OPTIONS, judge, judge_answer, psql};
 use crate::DatabaseError;
 use crate::pieces::{Piece, Pieces};
 use kit_core::Context;
@@ -20,8 +20,7 @@ use tokio::task::JoinSet;
 /// Each statement is a transaction here, and a small database would take most of its time to wait for the disk after each
 /// of them. Nothing is lost by that: what comes last, under a connection that does wait, makes all of it durable (a
 /// restore beside the live database is renamed), and what was not renamed counts for nothing.
-pub(super) const NOT_WAITING: &str =
-    "-c client_min_messages=warning -c statement_timeout=0 -c lock_timeout=0 -c synchronous_commit=off";
+const NOT_WAITING: &str = "-c synchronous_commit=off";
 
 /// Why a restore by several sessions ends early.
 pub(super) enum Stopped {
@@ -92,7 +91,8 @@ impl<'a> Sessions<'a> {
         let (sender, pieces) = Pieces::channel(AHEAD);
         // There is room: nothing was sent yet.
         let _ = sender.try_send(Piece::Bytes(prelude.to_vec()));
-        let command = psql(self.address, self.clients, pieces).env("PGOPTIONS", NOT_WAITING);
+        let command =
+            psql(self.address, self.clients, pieces).env("PGOPTIONS", format!("{OPTIONS} {NOT_WAITING}"));
         let cx = self.cx.clone();
         let task = self.tasks.spawn(async move { command.run(&cx).await.map(drop).map_err(Failed::Program) });
         self.program = Some(Program { pieces: sender, task: task.id() });

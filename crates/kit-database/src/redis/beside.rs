@@ -127,7 +127,7 @@ async fn claim(
         }
         number += 1;
     }
-    crate::sibling::say_left(cx, &left);
+    crate::sibling::say_left(cx, Ok(left));
     // Applications begin at the low ones.
     for free in free.into_iter().rev() {
         let claim = async {

@@ -200,7 +200,7 @@ impl Database for SqliteDatabase {
     ) -> Result<Beside, DatabaseError> {
         let path = self.sibling(UNFINISHED, id)?;
         let name = text(&path)?;
-        crate::sibling::say_left(cx, &self.left(&path)?);
+        crate::sibling::say_left(cx, self.left(&path));
         // Of an earlier run, whose end was not heard.
         restore::remove_with_side_files(&self.sibling(FINISHED, id)?)?;
         restore::beside(cx, reader, &path, &self.display()).await?;
