@@ -57,7 +57,8 @@ pub struct OpenOptions {
     /// How it is dumped; what is restored says so itself.
     pub format: config::DumpFormat,
     /// Sessions that load rows side by side when a dump is restored (PostgreSQL), except in place; with 1, all of it is
-    /// one transaction. Without this, as many as this machine has cores, at most four; one on a server of our own.
+    /// one transaction. Without this, as many as this machine has cores, at most four; for a plain dump
+    /// one on a server of our own.
     pub restore_jobs: Option<NonZeroU8>,
     /// What must be true of it once it was restored.
     pub assertions: Vec<config::Assertion>,

@@ -41,8 +41,8 @@ pub(crate) struct Args {
     /// temporary files
     #[arg(long, value_name = "FOLDER")]
     scratch: Option<PathBuf>,
-    /// Sessions that load rows side by side (PostgreSQL); without this, one on a throw-away server, elsewhere as many as
-    /// this machine has cores, at most 4; with 1, all of it is one transaction
+    /// Sessions that load rows side by side (PostgreSQL); without this, one for a plain dump on a throw-away server, else
+    /// as many as this machine has cores, at most 4; with 1, a plain dump is one transaction
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u8).range(1..=64))]
     jobs: Option<u8>,
     /// The store: file:<folder> or s3://<bucket>/<prefix>
