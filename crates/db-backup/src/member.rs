@@ -32,7 +32,7 @@ struct Checker {
 }
 
 /// One member of so many is checked by both libraries.
-const INDEPENDENTLY_ONE_OF: usize = 16;
+const INDEPENDENTLY_ONE_OF: usize = 64;
 
 thread_local! {
     static MAKER: RefCell<Option<Maker>> = const { RefCell::new(None) };

@@ -49,6 +49,24 @@ impl From<sqlx::Error> for EngineError {
     }
 }
 
+impl From<tokio_postgres::Error> for EngineError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        // The error itself says what was being done, its source why not.
+        let (text, code) = match (error.as_db_error(), std::error::Error::source(&error)) {
+            (Some(database), _) => (database.message().to_owned(), Some(database.code().code().into())),
+            (None, Some(source)) => (format!("{error}: {source}"), None),
+            (None, None) => (error.to_string(), None),
+        };
+        Self { text: kit_core::sanitise(&text).into(), code }
+    }
+}
+
+impl From<std::io::Error> for EngineError {
+    fn from(error: std::io::Error) -> Self {
+        Self { text: kit_core::sanitise(&error.to_string()).into(), code: None }
+    }
+}
+
 /// Why something could not be done with a database.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {

@@ -5,12 +5,13 @@ use crate::via::{Door, Wants, Way};
 use kit_core::{Context, Secret};
 use kit_exec::Command;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use url::Url;
 
 /// The port of PostgreSQL, and what its socket is called.
 const PORT: u16 = 5432;
 const SOCKET: &str = ".s.PGSQL.5432";
+const SOCKET_OF_PORT: &str = ".s.PGSQL.";
 /// Parameters that application frameworks put into their URLs; they mean nothing to us.
 const IGNORED: &[&str] = &[
     "schema",
@@ -48,6 +49,15 @@ struct Tls {
     root_cert: Option<PathBuf>,
     cert: Option<PathBuf>,
     key: Option<PathBuf>,
+}
+
+/// Where a connection goes that is not encrypted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Unencrypted {
+    /// The path of a Unix socket, which never is.
+    Socket(PathBuf),
+    /// `unless_offered`: only if the server cannot encrypt either.
+    Port { host: String, port: u16, unless_offered: bool },
 }
 
 impl Address {
@@ -199,6 +209,22 @@ impl Address {
         options
     }
 
+    /// Where an unencrypted connection goes, if there may be one: as sqlx decides it.
+    pub(super) fn unencrypted(&self) -> Option<Unencrypted> {
+        let (host, port) = self.door();
+        let mode = self.tls.mode.as_deref().and_then(ssl_mode).unwrap_or(PgSslMode::Prefer);
+        let unless_offered = match mode {
+            PgSslMode::Disable | PgSslMode::Allow => false,
+            PgSslMode::Prefer => true,
+            PgSslMode::Require | PgSslMode::VerifyCa | PgSslMode::VerifyFull => return None,
+        };
+        if host.starts_with('/') {
+            let socket = format!("{SOCKET_OF_PORT}{port}");
+            return Some(Unencrypted::Socket(Path::new(&host).join(socket)));
+        }
+        Some(Unencrypted::Port { host, port, unless_offered })
+    }
+
     /// For a program of PostgreSQL: everything by environment, the password too.
     pub(super) fn give_to(&self, command: Command) -> Command {
         let (host, port) = self.door();
@@ -288,6 +314,25 @@ mod tests {
             let problem = Address::parse(url).unwrap_err();
             assert!(problem.contains(expected), "{url}: {problem}");
             assert!(!problem.contains("hunter2"), "{url}: {problem}");
+        }
+    }
+
+    #[test]
+    fn what_must_be_encrypted_never_goes_unencrypted() {
+        let port =
+            |unless_offered| Some(Unencrypted::Port { host: "h".to_owned(), port: 6543, unless_offered });
+        for (parameters, expected) in [
+            ("", port(true)),
+            ("?sslmode=prefer", port(true)),
+            ("?sslmode=allow", port(false)),
+            ("?sslmode=disable", port(false)),
+            ("?sslmode=require", None),
+            ("?sslmode=verify-ca", None),
+            ("?sslmode=verify-full", None),
+            ("?host=/run/pg", Some(Unencrypted::Socket("/run/pg/.s.PGSQL.6543".into()))),
+        ] {
+            let address = Address::parse(&format!("postgres://u@h:6543/d{parameters}")).unwrap();
+            assert_eq!(address.unencrypted(), expected, "{parameters}");
         }
     }
 

@@ -41,6 +41,8 @@ impl Session {
                 // As pg_dump: rows that a policy hides are an error, never left out.
                 ("row_security", "off".to_owned()),
                 ("search_path", "pg_catalog".to_owned()),
+                // Where several are to read, there are several connections.
+                ("max_parallel_workers_per_gather", "0".to_owned()),
             ],
             Self::Asking { limit: longest } => vec![
                 ("lock_timeout", limit(READ_LOCK)),
@@ -145,21 +147,38 @@ pub(super) async fn open(
         .options(session.settings())
         .statement_cache_capacity(0)
         .disable_statement_logging();
-    let connect = cx.clock.timeout(CONNECT_LIMIT, async {
+    let connect = async {
         let mut connection = options.connect().await?;
-        // The server stops working for somebody who is gone; older ones cannot.
-        if connection.server_version_num().unwrap_or_default() >= 140_000 {
-            connection.execute("SET client_connection_check_interval = '2s'").await?;
-        }
+        connection.execute(NOTICE_WHO_IS_GONE).await?;
         Ok(connection)
-    });
-    match cx.cancel.unless(connect).await {
+    };
+    in_time(cx, doing, connect).await
+}
+
+/// The server stops working for somebody who is gone; older ones than 14 cannot.
+pub(super) const NOTICE_WHO_IS_GONE: &str = "SELECT set_config(name, '2s', false) FROM pg_settings
+    WHERE name = 'client_connection_check_interval'";
+
+/// The settings of a session, as what a connection begins with takes them.
+pub(super) fn as_options(session: Session) -> String {
+    // None of our values has anything in it that would have to be escaped.
+    let settings = session.settings().into_iter().map(|(name, value)| format!("-c {name}={value}"));
+    settings.collect::<Vec<_>>().join(" ")
+}
+
+/// What opens a connection, bounded in time.
+pub(super) async fn in_time<T>(
+    cx: &Context,
+    doing: Doing<'_>,
+    connect: impl Future<Output = Result<T, EngineError>>,
+) -> Result<T, DatabaseError> {
+    match cx.cancel.unless(cx.clock.timeout(CONNECT_LIMIT, connect)).await {
         None => Err(doing.cancelled(cx)),
         Some(Err(elapsed)) => Err(DatabaseError::NoAnswer {
             database: doing.database.to_owned(),
             limit_ms: elapsed.limit.as_millis(),
         }),
-        Some(Ok(connected)) => connected.map_err(|error| doing.failed(error)),
+        Some(Ok(connected)) => connected.map_err(|error| doing.said(error)),
     }
 }
 

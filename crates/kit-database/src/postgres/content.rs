@@ -3,13 +3,13 @@
 //! A digest of rows does not depend on their order, so that even one large table can be read in pieces.
 
 use super::address::Address;
-use super::connect::{self, Doing, Session};
+use super::connect::Doing;
+use super::copy_out::CopyOut;
 use super::ident::Qualified;
 use super::inspect::Names;
 use super::parallel::{self, Sizes, Statement};
-use crate::DatabaseError;
 use crate::rows::{Partial, RowDigest};
-use futures_util::TryStreamExt as _;
+use crate::{DatabaseError, EngineError};
 use kit_core::Context;
 use memchr::memchr;
 use sqlx::postgres::PgConnection;
@@ -44,7 +44,7 @@ pub(super) async fn digests(
     // Ended with all of its tasks when it is dropped.
     let mut readers = JoinSet::new();
     for _ in 0..reading.jobs.get() {
-        match reader(address, cx, doing, &snapshot).await {
+        match CopyOut::open(address, &snapshot, cx, doing).await {
             Ok(connection) => readers.spawn(read(connection, Arc::clone(&queue))),
             Err(error) if readers.is_empty() || cx.cancel.is_cancelled() => return Err(error),
             // The server or the role may have no more of them to give; one does it all, too.
@@ -57,26 +57,14 @@ pub(super) async fn digests(
         };
         let Some(ended) = ended else { return Ok(digests) };
         let found = ended.map_err(|error| doing.bug(&error))?;
-        for (table, digest) in found.map_err(|error| doing.failed(error))? {
+        for (table, digest) in found.map_err(|error| doing.said(error))? {
             digests.entry(table).or_default().join(&digest);
         }
     }
 }
 
-/// A connection in the snapshot.
-async fn reader(
-    address: &Address,
-    cx: &Context,
-    doing: Doing<'_>,
-    snapshot: &str,
-) -> Result<PgConnection, DatabaseError> {
-    let mut connection = connect::open(address, Session::Reading, cx, doing).await?;
-    doing.run(cx, parallel::join(&mut connection, snapshot)).await?;
-    Ok(connection)
-}
-
 /// Reads until nothing is left.
-async fn read(mut connection: PgConnection, queue: Queue) -> Result<Digests, sqlx::Error> {
+async fn read(mut connection: CopyOut, queue: Queue) -> Result<Digests, EngineError> {
     let mut digests = Digests::new();
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
@@ -84,16 +72,16 @@ async fn read(mut connection: PgConnection, queue: Queue) -> Result<Digests, sql
         let digest = rows(&mut connection, &sql).await?;
         digests.entry(table).or_default().join(&digest);
     }
-    connect::close(connection).await;
+    connection.close().await;
     Ok(digests)
 }
 
 /// Of the rows that a `COPY … TO STDOUT` gives, as `pg_dump` writes them.
-async fn rows(connection: &mut PgConnection, sql: &str) -> Result<RowDigest, sqlx::Error> {
-    let mut stream = connection.copy_out_raw(sql).await?;
+async fn rows(connection: &mut CopyOut, sql: &str) -> Result<RowDigest, EngineError> {
+    let mut portions = connection.rows(sql).await?;
     let mut digest = RowDigest::default();
     let mut partial = Partial::default();
-    while let Some(bytes) = stream.try_next().await? {
+    while let Some(bytes) = portions.next().await? {
         let mut rest = &bytes[..];
         while let Some(end) = memchr(b'\n', rest) {
             let (row, after) = (rest.get(..end).unwrap_or_default(), rest.get(end + 1..).unwrap_or_default());

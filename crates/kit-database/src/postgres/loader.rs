@@ -4,6 +4,7 @@
 use super::address::Address;
 use super::connect::{self, Doing, Session};
 use crate::DatabaseError;
+use bytes::BytesMut;
 use kit_core::Context;
 use sqlx::postgres::{PgConnection, PgCopyIn};
 use std::collections::VecDeque;
@@ -18,7 +19,7 @@ const MOST_BYTES: usize = 64 << 20;
 #[derive(Debug)]
 pub(super) enum Order {
     /// Whole rows of this COPY statement, which is begun if none goes on.
-    Rows(Arc<str>, Vec<u8>),
+    Rows(Arc<str>, BytesMut),
     /// There are no more of it. Answered once the server has all of them.
     End(oneshot::Sender<()>),
 }
@@ -63,7 +64,7 @@ pub(super) async fn load(
 async fn copy(
     connection: &mut PgConnection,
     statement: &str,
-    first: Vec<u8>,
+    first: BytesMut,
     orders: &mut Receiver<Order>,
 ) -> Result<(), sqlx::Error> {
     let mut copy: PgCopyIn<&mut PgConnection> = connection.copy_in_raw(statement).await?;

@@ -9,6 +9,7 @@ mod clients;
 mod cluster;
 mod connect;
 mod content;
+mod copy_out;
 mod dump;
 mod from_archive;
 mod header;

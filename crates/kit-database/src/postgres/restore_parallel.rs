@@ -17,6 +17,7 @@ use super::sessions::{Sessions, Stopped};
 use super::split::{Part, Splitter};
 use crate::DatabaseError;
 use crate::schema_file::Nowhere;
+use bytes::BytesMut;
 use kit_core::{Context, Rows};
 use std::num::NonZeroU8;
 use std::sync::Arc;
@@ -82,7 +83,7 @@ struct Restore<'a> {
     /// The COPY whose rows come.
     copy: Arc<str>,
     /// Rows of a table that may turn out to be small.
-    held: Vec<Vec<u8>>,
+    held: Vec<BytesMut>,
     held_bytes: usize,
     /// The table is not small.
     is_large: bool,
@@ -117,20 +118,23 @@ impl Restore<'_> {
         reader: &mut (dyn AsyncRead + Send + Unpin),
         scanner: &mut Scanner<Nowhere>,
     ) -> Result<(), Stopped> {
-        let mut piece = vec![0_u8; PIECE_BYTES];
         let mut parts = Vec::new();
         loop {
-            let count = reader.read(&mut piece).await.map_err(Stopped::Read)?;
-            let Some(bytes) = piece.get(..count).filter(|bytes| !bytes.is_empty()) else { return Ok(()) };
-            scanner.take(bytes);
-            self.splitter.take(bytes, &mut parts);
+            let read = self.splitter.read();
+            let before = read.len();
+            read.reserve(PIECE_BYTES);
+            if reader.read_buf(read).await.map_err(Stopped::Read)? == 0 {
+                return Ok(());
+            }
+            scanner.take(read.get(before..).unwrap_or_default());
+            self.splitter.take(&mut parts);
             for (part, bytes) in parts.drain(..) {
                 self.one(part, bytes).await?;
             }
         }
     }
 
-    async fn one(&mut self, part: Part, bytes: Vec<u8>) -> Result<(), Stopped> {
+    async fn one(&mut self, part: Part, bytes: BytesMut) -> Result<(), Stopped> {
         if self.at == At::Before && part != Part::Before {
             self.at = At::Among;
         }
@@ -146,9 +150,9 @@ impl Restore<'_> {
             // What should not be there any more is restored all the same, one after the other.
             _ if self.at == At::After => {
                 self.end_after().await?;
-                self.in_order(bytes).await
+                self.in_order(bytes.into()).await
             }
-            Part::Before | Part::Between | Part::After => self.in_order(bytes).await,
+            Part::Before | Part::Between | Part::After => self.in_order(bytes.into()).await,
             Part::Copy => self.copy(bytes).await,
             Part::Rows => self.rows(bytes).await,
             Part::EndOfRows => self.end_of_rows().await,
@@ -159,21 +163,21 @@ impl Restore<'_> {
         self.all_bytes <= SMALL_BYTES as u64
     }
 
-    async fn copy(&mut self, statement: Vec<u8>) -> Result<(), Stopped> {
+    async fn copy(&mut self, statement: BytesMut) -> Result<(), Stopped> {
         // More of the same table may come.
-        if self.copy.as_bytes() == statement {
+        if self.copy.as_bytes() == &statement[..] {
             return Ok(());
         }
         self.sessions.end_table().await?;
         self.is_large = false;
-        let Ok(statement) = String::from_utf8(statement) else {
+        let Ok(statement) = String::from_utf8(statement.into()) else {
             return Err(Stopped::Incomplete(UNKNOWN_TABLE.to_owned()));
         };
         self.copy = statement.into();
         Ok(())
     }
 
-    async fn rows(&mut self, rows: Vec<u8>) -> Result<(), Stopped> {
+    async fn rows(&mut self, rows: BytesMut) -> Result<(), Stopped> {
         self.all_bytes += rows.len() as u64;
         if self.is_large {
             return self.sessions.load(Arc::clone(&self.copy), rows).await;
@@ -200,12 +204,12 @@ impl Restore<'_> {
         }
         self.in_order(self.copy.as_bytes().to_vec()).await?;
         for rows in held {
-            self.in_order(rows).await?;
+            self.in_order(rows.into()).await?;
         }
         self.in_order(b"\\.\n".to_vec()).await
     }
 
-    fn let_go(&mut self) -> Vec<Vec<u8>> {
+    fn let_go(&mut self) -> Vec<BytesMut> {
         self.held_bytes = 0;
         std::mem::take(&mut self.held)
     }

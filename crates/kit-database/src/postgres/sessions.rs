@@ -8,6 +8,7 @@ use super::loader::{self, Order};
 use super::restore::{AHEAD, OPTIONS, judge, judge_answer, psql};
 use crate::DatabaseError;
 use crate::pieces::{Piece, Pieces};
+use bytes::BytesMut;
 use kit_core::Context;
 use kit_exec::ExecError;
 use sqlx::postgres::PgConnection;
@@ -149,7 +150,7 @@ impl<'a> Sessions<'a> {
     }
 
     /// To the first connection that has room, so that what is small is loaded by one.
-    pub(super) async fn load(&mut self, statement: Arc<str>, rows: Vec<u8>) -> Result<(), Stopped> {
+    pub(super) async fn load(&mut self, statement: Arc<str>, rows: BytesMut) -> Result<(), Stopped> {
         let mut order = Order::Rows(statement, rows);
         for loader in &mut self.loaders {
             match loader.orders.try_send(order) {

@@ -4,7 +4,11 @@
 //! `pg_dump` writes all of the schema that rows need before the first row, and indexes, constraints and triggers after
 //! the last, and announces every entry with a comment, as [`scan`](super::scan) has it.
 
+use bytes::{Buf as _, BytesMut};
 use memchr::{memchr, memrchr};
+
+/// The line behind the last row.
+const END_OF_ROWS: &[u8] = b"\\.\n";
 
 /// Where something of a dump belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,10 +30,12 @@ pub(super) enum Part {
 /// Reads a dump piece by piece.
 #[derive(Default)]
 pub(super) struct Splitter {
-    /// What is not yet a whole line.
-    line: Vec<u8>,
+    /// What was read and not yet given out.
+    read: BytesMut,
+    /// So much of its beginning has no line end.
+    searched: usize,
     /// A COPY statement that goes over several lines.
-    statement: Vec<u8>,
+    statement: BytesMut,
     rows: bool,
     announced_rows: bool,
     /// The line before was `--`, with which every comment of `pg_dump` begins.
@@ -53,22 +59,22 @@ enum Place {
 }
 
 impl Splitter {
-    /// The next bytes; gives what they complete, in order.
-    pub(super) fn take(&mut self, bytes: &[u8], out: &mut Vec<(Part, Vec<u8>)>) {
-        self.line.extend_from_slice(bytes);
-        let mut buffer = std::mem::take(&mut self.line);
-        let mut rest = buffer.as_slice();
-        while !rest.is_empty() {
-            let used = if self.rows { self.take_rows(rest, out) } else { self.take_line(rest, out) };
-            if used == 0 {
+    /// Where the next bytes are to be put, behind those that are there. Whoever reads into it saves a copy of everything.
+    pub(super) const fn read(&mut self) -> &mut BytesMut {
+        &mut self.read
+    }
+
+    /// Gives what was read, as far as it is complete, in order.
+    pub(super) fn take(&mut self, out: &mut Vec<(Part, BytesMut)>) {
+        let mut read = std::mem::take(&mut self.read);
+        while !read.is_empty() {
+            let goes_on =
+                if self.rows { self.take_rows(&mut read, out) } else { self.take_line(&mut read, out) };
+            if !goes_on {
                 break;
             }
-            rest = rest.get(used..).unwrap_or_default();
         }
-        // The memory stays: asking for it anew for every piece costs as much as looking through it.
-        let used = buffer.len() - rest.len();
-        buffer.drain(..used);
-        self.line = buffer;
+        self.read = read;
     }
 
     /// What every session begins with.
@@ -81,28 +87,41 @@ impl Splitter {
         &self.defaults
     }
 
-    /// Whole rows up to the end of the block, or as many as there are.
-    fn take_rows(&mut self, bytes: &[u8], out: &mut Vec<(Part, Vec<u8>)>) -> usize {
-        let end = match bytes.strip_prefix(b"\\.\n") {
+    /// Whole rows up to the end of the block, or as many as there are. True: there may be more in what was read.
+    fn take_rows(&mut self, read: &mut BytesMut, out: &mut Vec<(Part, BytesMut)>) -> bool {
+        let unknown = read.get(self.searched..).unwrap_or_default();
+        let end = match read.strip_prefix(END_OF_ROWS) {
             Some(_) => Some(0),
-            None => memchr::memmem::find(bytes, b"\n\\.\n").map(|at| at + 1),
+            None => memchr::memmem::find(unknown, b"\n\\.\n").map(|at| self.searched + at + 1),
         };
         // The end may just be coming in: the last line waits.
-        let whole = end.unwrap_or_else(|| memrchr(b'\n', bytes).map_or(0, |at| at + 1));
+        let whole = end.unwrap_or_else(|| memrchr(b'\n', unknown).map_or(0, |at| self.searched + at + 1));
         if whole > 0 {
-            out.push((Part::Rows, bytes.get(..whole).unwrap_or_default().to_vec()));
+            out.push((Part::Rows, read.split_to(whole)));
         }
+        self.searched = if end.is_some() { 0 } else { read.len() };
         if end.is_none() {
-            return whole;
+            return false;
         }
         self.rows = false;
-        out.push((Part::EndOfRows, b"\\.\n".to_vec()));
-        whole + 3
+        out.push((Part::EndOfRows, read.split_to(END_OF_ROWS.len())));
+        true
     }
 
-    fn take_line(&mut self, bytes: &[u8], out: &mut Vec<(Part, Vec<u8>)>) -> usize {
-        let Some(end) = memchr(b'\n', bytes) else { return 0 };
-        let line = bytes.get(..=end).unwrap_or_default();
+    /// The next line, if it is whole. True: there may be more in what was read.
+    fn take_line(&mut self, read: &mut BytesMut, out: &mut Vec<(Part, BytesMut)>) -> bool {
+        let unknown = read.get(self.searched..).unwrap_or_default();
+        let Some(end) = memchr(b'\n', unknown).map(|at| self.searched + at) else {
+            self.searched = read.len();
+            return false;
+        };
+        self.searched = 0;
+        self.line(read.get(..=end).unwrap_or_default(), out);
+        read.advance(end + 1);
+        true
+    }
+
+    fn line(&mut self, line: &[u8], out: &mut Vec<(Part, BytesMut)>) {
         let text = line.strip_suffix(b"\n").unwrap_or(line);
         if self.announced_rows && (!self.statement.is_empty() || text.starts_with(b"COPY ")) {
             // Only rows themselves show that everything before them has come: a text in the schema may hold what looks
@@ -116,7 +135,7 @@ impl Splitter {
                 self.announced_rows = false;
                 out.push((Part::Copy, std::mem::take(&mut self.statement)));
             }
-            return line.len();
+            return;
         }
         let framed = std::mem::replace(&mut self.after_dashes, text == b"--");
         if framed && (text.starts_with(b"-- Name: ") || text.starts_with(b"-- Data for Name: ")) {
@@ -125,7 +144,7 @@ impl Splitter {
         } else if framed && text.starts_with(b"-- PostgreSQL database dump") {
             self.around = true;
         } else if self.restricts_again(text) {
-            return line.len();
+            return;
         } else if !text.is_empty() && text != b"--" {
             self.announced_rows = false;
         }
@@ -143,9 +162,8 @@ impl Splitter {
         };
         match out.last_mut() {
             Some((last, text)) if *last == part => text.extend_from_slice(line),
-            _ => out.push((part, line.to_vec())),
+            _ => out.push((part, line.into())),
         }
-        line.len()
     }
 
     /// `pg_dump` forbids psql's own commands from its first line to its last, under a random word. Every session of ours
@@ -182,11 +200,12 @@ mod tests {
     fn split(piece: usize) -> (Vec<(Part, String)>, Splitter) {
         let (mut splitter, mut out) = (Splitter::default(), Vec::new());
         for piece in DUMP.as_bytes().chunks(piece) {
-            splitter.take(piece, &mut out);
+            splitter.read().extend_from_slice(piece);
+            splitter.take(&mut out);
         }
         let mut joined: Vec<(Part, String)> = Vec::new();
         for (part, bytes) in out {
-            let text = String::from_utf8(bytes).unwrap();
+            let text = String::from_utf8(bytes.into()).unwrap();
             match joined.last_mut() {
                 Some((last, before)) if *last == part => before.push_str(&text),
                 _ => joined.push((part, text)),

@@ -1,9 +1,9 @@
 //! One connection that copies pieces of tables in the snapshot of another one.
 
-use super::super::connect;
-use super::super::inspect;
+use super::super::copy_out::{CopyOut, PORTION_BYTES};
+use super::super::ident;
 use super::plan::{self, Piece};
-use futures_util::TryStreamExt as _;
+use crate::EngineError;
 use sqlx::postgres::PgConnection;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,8 +12,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// What a connection may be ahead of the dump.
 const AHEAD_BYTES: usize = 8 << 20;
-/// Rows are handed on in portions of this size.
-const PORTION_BYTES: usize = 256 * 1024;
 
 /// The pieces that nobody has begun yet.
 pub(super) type Queue = Arc<Mutex<VecDeque<Piece>>>;
@@ -35,19 +33,18 @@ pub(in super::super) async fn export(connection: &mut PgConnection) -> Result<St
     sqlx::query_scalar("SELECT pg_export_snapshot()").persistent(false).fetch_one(connection).await
 }
 
-/// Takes over the snapshot.
-pub(in super::super) async fn join(connection: &mut PgConnection, snapshot: &str) -> Result<(), sqlx::Error> {
-    inspect::begin_snapshot(connection).await?;
-    let sql = format!("SET TRANSACTION SNAPSHOT {}", super::super::ident::literal(snapshot));
-    connect::execute(connection, sql).await
+/// Takes over the snapshot, as SQL.
+pub(in super::super) fn join(snapshot: &str) -> String {
+    let begin = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+    format!("{begin}; SET TRANSACTION SNAPSHOT {}", ident::literal(snapshot))
 }
 
 /// Copies piece after piece until none is left, or nobody takes them any more.
 pub(super) async fn work(
-    mut connection: PgConnection,
+    mut connection: CopyOut,
     queue: Queue,
     begun: Sender<Begun>,
-) -> Result<(), sqlx::Error> {
+) -> Result<(), EngineError> {
     let room = Arc::new(Semaphore::new(AHEAD_BYTES));
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
@@ -58,38 +55,36 @@ pub(super) async fn work(
             return Ok(());
         }
     }
-    connect::close(connection).await;
+    connection.close().await;
     Ok(())
 }
 
 /// Copies one piece. False: nobody takes it any more.
 async fn copy(
-    connection: &mut PgConnection,
+    connection: &mut CopyOut,
     piece: &Piece,
     room: &Arc<Semaphore>,
     parts: &UnboundedSender<Part>,
-) -> Result<bool, sqlx::Error> {
-    let mut rows = connection.copy_out_raw(&piece.sql).await?;
-    let mut portion = Vec::with_capacity(PORTION_BYTES + 4096);
-    portion.extend_from_slice(piece.head.as_bytes());
-    while let Some(row) = rows.try_next().await? {
-        portion.extend_from_slice(&row);
-        if portion.len() >= PORTION_BYTES && !hand_on(&mut portion, room, parts).await {
+) -> Result<bool, EngineError> {
+    let mut rows = connection.rows(&piece.sql).await?;
+    if !send(piece.head.clone().into_bytes(), room, parts).await {
+        return Ok(false);
+    }
+    while let Some(portion) = rows.next().await? {
+        if !hand_on(portion, room, parts).await {
             return Ok(false);
         }
     }
-    portion.extend_from_slice(plan::TAIL.as_bytes());
-    Ok(hand_on(&mut portion, room, parts).await && parts.send(Part::End).is_ok())
+    Ok(send(plan::TAIL.as_bytes().to_vec(), room, parts).await && parts.send(Part::End).is_ok())
 }
 
-/// Hands on what has come together, in portions that fit into the room.
-async fn hand_on(portion: &mut Vec<u8>, room: &Arc<Semaphore>, parts: &UnboundedSender<Part>) -> bool {
-    let whole = std::mem::replace(portion, Vec::with_capacity(PORTION_BYTES + 4096));
-    if whole.len() <= AHEAD_BYTES / 4 {
-        return send(whole, room, parts).await;
+/// Hands on rows, in pieces that fit into the room.
+async fn hand_on(portion: Vec<u8>, room: &Arc<Semaphore>, parts: &UnboundedSender<Part>) -> bool {
+    if portion.len() <= AHEAD_BYTES / 4 {
+        return send(portion, room, parts).await;
     }
     // A row may have a gigabyte.
-    for slice in whole.chunks(PORTION_BYTES) {
+    for slice in portion.chunks(PORTION_BYTES) {
         if !send(slice.to_vec(), room, parts).await {
             return false;
         }

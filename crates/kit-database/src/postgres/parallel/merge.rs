@@ -4,11 +4,11 @@
 //! their room is full; the one whose piece is handed on never waits for room, so all come to their end.
 
 use super::super::connect::Doing;
+use super::super::copy_out::CopyOut;
 use super::super::reader::PgDump;
 use super::copy::{self, Part, Queue};
 use crate::pieces::Piece;
 use crate::{DatabaseError, EngineError};
-use sqlx::postgres::PgConnection;
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc::Sender;
 use tokio::task::JoinSet;
@@ -19,7 +19,7 @@ const CHUNK_BYTES: usize = 64 * 1024;
 /// Who makes the dump.
 pub(super) struct Producers {
     pub(super) before: PgDump,
-    pub(super) copying: Vec<(PgConnection, Queue)>,
+    pub(super) copying: Vec<(CopyOut, Queue)>,
     pub(super) after: PgDump,
 }
 
@@ -56,17 +56,17 @@ async fn merge(producers: Producers, pieces: &Sender<Piece>, doing: Doing<'_>) -
         }
     }
     while let Some(ended) = connections.join_next().await {
-        ended.map_err(|error| doing.bug(&error))?.map_err(|error| doing.failed(error))?;
+        ended.map_err(|error| doing.bug(&error))?.map_err(|error| doing.said(error))?;
     }
     hand_on(after, pieces, doing).await
 }
 
 /// The first failure of a connection.
-async fn failure(connections: &mut JoinSet<Result<(), sqlx::Error>>, doing: Doing<'_>) -> DatabaseError {
+async fn failure(connections: &mut JoinSet<Result<(), EngineError>>, doing: Doing<'_>) -> DatabaseError {
     while let Some(ended) = connections.join_next().await {
         match ended {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => return doing.failed(error),
+            Ok(Err(error)) => return doing.said(error),
             Err(error) => return doing.bug(&error),
         }
     }

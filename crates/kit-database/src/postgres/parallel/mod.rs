@@ -13,7 +13,8 @@ mod plan;
 
 use super::PostgresDatabase;
 use super::clients::Clients;
-use super::connect::{self, Doing, Session};
+use super::connect::{self, Doing};
+use super::copy_out::CopyOut;
 use super::ident::Qualified;
 use super::inspect::Names;
 use super::reader::PgDump;
@@ -171,8 +172,7 @@ pub(super) async fn begin(
     let pieces = Arc::new(std::sync::Mutex::new(plan::pieces(plan.tables, plan.sizes.piece_bytes).into()));
     let mut copying = Vec::new();
     for _ in 0..plan.jobs.get() {
-        let mut connection = connect::open(&database.address, Session::Reading, cx, doing).await?;
-        doing.run(cx, copy::join(&mut connection, snapshot)).await?;
+        let connection = CopyOut::open(&database.address, snapshot, cx, doing).await?;
         copying.push((connection, Arc::clone(&pieces)));
     }
     let (sender, reader) = Pieces::channel(AHEAD);

@@ -4,6 +4,7 @@ mod archive;
 mod assertions;
 mod commit;
 mod content;
+mod copy_out;
 mod faults;
 mod migrate;
 mod parallel;

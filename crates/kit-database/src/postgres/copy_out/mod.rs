@@ -1,0 +1,88 @@
+//! The rows that `COPY … TO STDOUT` gives, in large portions, from a connection in the snapshot of another one.
+//!
+//! An unencrypted connection is read by a thread of ours. sqlx asks the system for 8 KiB at a time, is woken for nearly
+//! every one of them, and hands on row by row, which costs twice as much as all the rest of reading (measured: the
+//! benchmark of backups, `dump_jobs = 2`). Encrypted ones stay sqlx's, so that certificates are checked in one place.
+
+mod plain;
+mod wire;
+
+use super::address::Address;
+use super::connect::{self, Doing, Session};
+use super::parallel;
+use crate::{DatabaseError, EngineError};
+use futures_util::stream::{BoxStream, Fuse};
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use kit_core::Context;
+use plain::Plain;
+use sqlx::postgres::PgConnection;
+
+/// Rows come in portions of about this size, which end anywhere.
+pub(super) const PORTION_BYTES: usize = 256 * 1024;
+
+/// A connection in a snapshot.
+pub(super) enum CopyOut {
+    Plain(Plain),
+    Sqlx(Box<PgConnection>),
+}
+
+impl CopyOut {
+    /// Opens one in the snapshot that another connection has exported, and still holds.
+    pub(super) async fn open(
+        address: &Address,
+        snapshot: &str,
+        cx: &Context,
+        doing: Doing<'_>,
+    ) -> Result<Self, DatabaseError> {
+        if let Some(plain) = Plain::open(address, snapshot, cx, doing).await? {
+            return Ok(Self::Plain(plain));
+        }
+        let mut connection = connect::open(address, Session::Reading, cx, doing).await?;
+        doing.run(cx, connect::execute(&mut connection, parallel::join(snapshot))).await?;
+        Ok(Self::Sqlx(Box::new(connection)))
+    }
+
+    /// Begins a statement. After an error, or before its rows have ended, nothing else can be begun.
+    pub(super) async fn rows(&mut self, sql: &str) -> Result<Rows<'_>, EngineError> {
+        Ok(match self {
+            Self::Plain(plain) => {
+                plain.begin(sql)?;
+                Rows::Plain(plain)
+            }
+            Self::Sqlx(connection) => Rows::Sqlx(connection.copy_out_raw(sql).await?.fuse()),
+        })
+    }
+
+    /// Says good-bye.
+    pub(super) async fn close(self) {
+        match self {
+            // It does when it ends.
+            Self::Plain(_) => {}
+            Self::Sqlx(connection) => connect::close(*connection).await,
+        }
+    }
+}
+
+/// The rows of one statement.
+pub(super) enum Rows<'a> {
+    Plain(&'a mut Plain),
+    Sqlx(Fuse<BoxStream<'a, Result<bytes::Bytes, sqlx::Error>>>),
+}
+
+impl Rows<'_> {
+    /// The next portion. `None`: the server has said that these were all.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<u8>>, EngineError> {
+        match self {
+            Self::Plain(plain) => plain.next().await,
+            Self::Sqlx(stream) => {
+                let mut portion = Vec::new();
+                while portion.len() < PORTION_BYTES
+                    && let Some(row) = stream.try_next().await?
+                {
+                    portion.extend_from_slice(&row);
+                }
+                Ok(Some(portion).filter(|portion| !portion.is_empty()))
+            }
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! An unencrypted connection, and the thread that reads it.
+//!
+//! tokio-postgres signs in on a stream that is lent to it; what comes after that is ours.
+
+use super::wire::Wire;
+use crate::postgres::address::{Address, Unencrypted};
+use crate::postgres::connect::{self, Doing, Session};
+use crate::postgres::parallel;
+use crate::{DatabaseError, EngineError};
+use bytes::BytesMut;
+use kit_core::Context;
+use postgres_protocol::message::frontend;
+use rustix::net::Shutdown;
+use std::fs::File;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_postgres::config::SslMode;
+use tokio_postgres::{Config, NoTls};
+
+/// Portions that may wait for whoever wants them.
+const AHEAD: usize = 2;
+/// After it there is more to read. A Unix socket holds some 100 KiB, so that a server that gives 400 MB a second hardly
+/// waits for us.
+const PAUSE: Duration = Duration::from_micros(250);
+
+/// What the thread has read.
+enum Heard {
+    Portion(Vec<u8>),
+    /// These were all rows of the statement.
+    End,
+}
+
+/// A connection whose rows a thread reads. Dropping it ends both.
+pub(in super::super) struct Plain {
+    statements: std::sync::mpsc::Sender<String>,
+    heard: tokio::sync::mpsc::Receiver<Result<Heard, EngineError>>,
+    socket: OwnedFd,
+}
+
+impl Plain {
+    /// `None`: this connection has to be encrypted, or the server would have it so.
+    pub(super) async fn open(
+        address: &Address,
+        snapshot: &str,
+        cx: &Context,
+        doing: Doing<'_>,
+    ) -> Result<Option<Self>, DatabaseError> {
+        let Some(socket) = connect::in_time(cx, doing, connected(address, snapshot)).await? else {
+            return Ok(None);
+        };
+        Self::reading(socket).map(Some).map_err(|error| doing.said(error.into()))
+    }
+
+    fn reading(socket: OwnedFd) -> std::io::Result<Self> {
+        let wire = Wire::new(File::from(socket.try_clone()?), pause);
+        let (statements, given) = std::sync::mpsc::channel();
+        let (telling, heard) = tokio::sync::mpsc::channel(AHEAD);
+        std::thread::Builder::new()
+            .name("copy-out".to_owned())
+            .spawn(move || read(wire, &given, &telling))?;
+        Ok(Self { statements, heard, socket })
+    }
+
+    pub(super) fn begin(&self, sql: &str) -> Result<(), EngineError> {
+        self.statements.send(sql.to_owned()).map_err(|_| gone())
+    }
+
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<u8>>, EngineError> {
+        match self.heard.recv().await {
+            Some(Ok(Heard::Portion(portion))) => Ok(Some(portion)),
+            Some(Ok(Heard::End)) => Ok(None),
+            Some(Err(error)) => Err(error),
+            None => Err(gone()),
+        }
+    }
+}
+
+impl Drop for Plain {
+    fn drop(&mut self) {
+        // Whoever waits for the server waits no more. Whoever does not can still say good-bye.
+        let _ = rustix::net::shutdown(self.socket.as_fd(), Shutdown::Read);
+    }
+}
+
+fn gone() -> EngineError {
+    EngineError { text: "the connection has ended".into(), code: None }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a thread of its own, which no runtime knows")]
+fn pause() {
+    std::thread::sleep(PAUSE);
+}
+
+/// Statement after statement, until there are no more, or nobody wants their rows.
+fn read(
+    mut wire: Wire<File>,
+    statements: &std::sync::mpsc::Receiver<String>,
+    heard: &tokio::sync::mpsc::Sender<Result<Heard, EngineError>>,
+) {
+    for sql in statements {
+        let last =
+            match wire.copy_out(&sql, |portion| heard.blocking_send(Ok(Heard::Portion(portion))).is_ok()) {
+                Ok(true) => Ok(Heard::End),
+                Ok(false) => return,
+                Err(error) => Err(error),
+            };
+        let is_over = last.is_err();
+        if heard.blocking_send(last).is_err() || is_over {
+            return;
+        }
+    }
+    wire.say_good_bye();
+}
+
+async fn connected(address: &Address, snapshot: &str) -> Result<Option<OwnedFd>, EngineError> {
+    let socket = match address.unencrypted() {
+        None => return Ok(None),
+        Some(Unencrypted::Socket(path)) => {
+            let mut stream = UnixStream::connect(path).await?;
+            sign_in(&mut stream, address, snapshot).await?;
+            OwnedFd::from(stream.into_std()?)
+        }
+        Some(Unencrypted::Port { host, port, unless_offered }) => {
+            let mut stream = TcpStream::connect((host, port)).await?;
+            stream.set_nodelay(true)?;
+            if unless_offered && offers_tls(&mut stream).await? {
+                return Ok(None);
+            }
+            sign_in(&mut stream, address, snapshot).await?;
+            OwnedFd::from(stream.into_std()?)
+        }
+    };
+    rustix::io::ioctl_fionbio(&socket, false).map_err(std::io::Error::from)?;
+    Ok(Some(socket))
+}
+
+/// Asks for TLS ([PostgreSQL, "SSL Session Encryption"]). Only a plain no is a no.
+///
+/// [PostgreSQL, "SSL Session Encryption"]: https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SSL
+async fn offers_tls(stream: &mut TcpStream) -> std::io::Result<bool> {
+    let mut request = BytesMut::new();
+    frontend::ssl_request(&mut request);
+    stream.write_all(&request).await?;
+    Ok(stream.read_u8().await? != b'N')
+}
+
+/// Signs in, and joins the snapshot.
+async fn sign_in(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    address: &Address,
+    snapshot: &str,
+) -> Result<(), EngineError> {
+    let mut config = Config::new();
+    config
+        .user(&address.user)
+        .dbname(&address.database)
+        .application_name(crate::postgres::APPLICATION)
+        .options(connect::as_options(Session::Reading))
+        .ssl_mode(SslMode::Disable);
+    if let Some(password) = &address.password {
+        config.password(password.expose());
+    }
+    let (client, connection) = config.connect_raw(stream, NoTls).await?;
+    let join = async {
+        client.batch_execute(connect::NOTICE_WHO_IS_GONE).await?;
+        client.batch_execute(&parallel::join(snapshot)).await
+    };
+    tokio::select! {
+        joined = join => Ok(joined?),
+        ended = connection => {
+            ended?;
+            Err(gone())
+        }
+    }
+}
