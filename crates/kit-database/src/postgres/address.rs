@@ -53,11 +53,17 @@ struct Tls {
 
 /// Where a connection goes that is not encrypted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Unencrypted {
-    /// The path of a Unix socket, which never is.
+pub(super) struct Unencrypted {
+    pub(super) at: At,
+    /// Only if the server does not offer to encrypt.
+    pub(super) unless_offered: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum At {
+    /// The path of a Unix socket. It may lead to a server elsewhere.
     Socket(PathBuf),
-    /// `unless_offered`: only if the server cannot encrypt either.
-    Port { host: String, port: u16, unless_offered: bool },
+    Port(String, u16),
 }
 
 impl Address {
@@ -218,11 +224,11 @@ impl Address {
             PgSslMode::Prefer => true,
             PgSslMode::Require | PgSslMode::VerifyCa | PgSslMode::VerifyFull => return None,
         };
-        if host.starts_with('/') {
-            let socket = format!("{SOCKET_OF_PORT}{port}");
-            return Some(Unencrypted::Socket(Path::new(&host).join(socket)));
-        }
-        Some(Unencrypted::Port { host, port, unless_offered })
+        let at = match host.starts_with('/') {
+            true => At::Socket(Path::new(&host).join(format!("{SOCKET_OF_PORT}{port}"))),
+            false => At::Port(host, port),
+        };
+        Some(Unencrypted { at, unless_offered })
     }
 
     /// For a program of PostgreSQL: everything by environment, the password too.
@@ -319,8 +325,8 @@ mod tests {
 
     #[test]
     fn what_must_be_encrypted_never_goes_unencrypted() {
-        let port =
-            |unless_offered| Some(Unencrypted::Port { host: "h".to_owned(), port: 6543, unless_offered });
+        let port = |unless_offered| Some(Unencrypted { at: At::Port("h".to_owned(), 6543), unless_offered });
+        let socket = At::Socket("/run/pg/.s.PGSQL.6543".into());
         for (parameters, expected) in [
             ("", port(true)),
             ("?sslmode=prefer", port(true)),
@@ -329,7 +335,8 @@ mod tests {
             ("?sslmode=require", None),
             ("?sslmode=verify-ca", None),
             ("?sslmode=verify-full", None),
-            ("?host=/run/pg", Some(Unencrypted::Socket("/run/pg/.s.PGSQL.6543".into()))),
+            ("?host=/run/pg", Some(Unencrypted { at: socket, unless_offered: true })),
+            ("?host=/run/pg&sslmode=require", None),
         ] {
             let address = Address::parse(&format!("postgres://u@h:6543/d{parameters}")).unwrap();
             assert_eq!(address.unencrypted(), expected, "{parameters}");

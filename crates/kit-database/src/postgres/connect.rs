@@ -38,11 +38,12 @@ impl Session {
                 ("TimeZone", "UTC".to_owned()),
                 ("DateStyle", "ISO".to_owned()),
                 ("IntervalStyle", "postgres".to_owned()),
+                ("bytea_output", "hex".to_owned()),
+                // Every digit, as sqlx has it by itself.
+                ("extra_float_digits", "2".to_owned()),
                 // As pg_dump: rows that a policy hides are an error, never left out.
                 ("row_security", "off".to_owned()),
                 ("search_path", "pg_catalog".to_owned()),
-                // Where several are to read, there are several connections.
-                ("max_parallel_workers_per_gather", "0".to_owned()),
             ],
             Self::Asking { limit: longest } => vec![
                 ("lock_timeout", limit(READ_LOCK)),
@@ -155,9 +156,10 @@ pub(super) async fn open(
     in_time(cx, doing, connect).await
 }
 
-/// The server stops working for somebody who is gone; older ones than 14 cannot.
-pub(super) const NOTICE_WHO_IS_GONE: &str = "SELECT set_config(name, '2s', false) FROM pg_settings
-    WHERE name = 'client_connection_check_interval'";
+/// The server stops working for somebody who is gone; older ones than 14 cannot. Names are qualified: whatever a
+/// database has in its `search_path` must not be run.
+pub(super) const NOTICE_WHO_IS_GONE: &str = "SELECT pg_catalog.set_config(name, '2s', false)
+    FROM pg_catalog.pg_settings WHERE name OPERATOR(pg_catalog.=) 'client_connection_check_interval'";
 
 /// The settings of a session, as what a connection begins with takes them.
 pub(super) fn as_options(session: Session) -> String {

@@ -5,7 +5,7 @@ use super::clients::{self, Clients};
 use super::connect::{self, Doing, Session};
 use super::ident::Qualified;
 use super::inspect::{self, Names};
-use super::parallel::{self, Decision};
+use super::parallel::{self, Decision, Snapshot};
 use super::reader::{DumpReader, PgDump, Source};
 use super::scan::{Content, Scanner};
 use super::{PostgresDatabase, archive, header};
@@ -157,6 +157,9 @@ pub(super) async fn begin(
     Ok(PostgresDump { display, version, snapshot_at, names, schema_sha256, details, reading, counting })
 }
 
+/// The one setting of ours, of those that change the text of a value, that `pg_dump` does not make by itself.
+const BYTES_AS_HEX: &str = "-c bytea_output=hex";
+
 /// The encoding of a database that has none.
 const SQL_ASCII: &str = "SQL_ASCII";
 
@@ -169,7 +172,7 @@ pub(super) struct Start<'a> {
     pub(super) major: u32,
     /// Of the database.
     pub(super) encoding: &'a str,
-    pub(super) snapshot: &'a str,
+    pub(super) snapshot: &'a Snapshot,
     /// A folder for temporary files.
     pub(super) scratch: &'a Path,
 }
@@ -177,7 +180,7 @@ pub(super) struct Start<'a> {
 impl Start<'_> {
     /// `pg_dump` with all that its runs have in common.
     pub(super) fn pg_dump(&self) -> Command {
-        command(self.database, self.clients, (self.snapshot, self.encoding))
+        command(self.database, self.clients, (&self.snapshot.name, self.encoding))
     }
 
     /// What reads along.
@@ -200,7 +203,7 @@ pub(super) fn command(
         .args(["--no-password", LOCK_WAIT])
         .arg(format!("--encoding={encoding}"))
         .arg(format!("--snapshot={snapshot}"));
-    database.address.give_to(large_writes(command))
+    database.address.give_to(large_writes(command)).env("PGOPTIONS", BYTES_AS_HEX)
 }
 
 /// One `pg_dump`, or several connections.
@@ -251,6 +254,8 @@ async fn count(
     names: Vec<Qualified>,
     rows: Rows,
 ) -> Result<Counted, sqlx::Error> {
+    // There is time until the dump ends, whose cores they would take.
+    connect::execute(&mut connection, "SET max_parallel_workers_per_gather = 0".to_owned()).await?;
     let mut tables = BTreeMap::new();
     for table in names {
         let counted = inspect::count(&mut connection, &table).await?;

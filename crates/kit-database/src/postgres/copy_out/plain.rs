@@ -3,11 +3,12 @@
 //! tokio-postgres signs in on a stream that is lent to it; what comes after that is ours.
 
 use super::wire::Wire;
-use crate::postgres::address::{Address, Unencrypted};
+use crate::postgres::address::{Address, At, Unencrypted};
 use crate::postgres::connect::{self, Doing, Session};
 use crate::postgres::parallel;
 use crate::{DatabaseError, EngineError};
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt as _;
 use kit_core::Context;
 use postgres_protocol::message::frontend;
 use rustix::net::Shutdown;
@@ -21,13 +22,9 @@ use tokio_postgres::{Config, NoTls};
 
 /// Portions that may wait for whoever wants them.
 const AHEAD: usize = 2;
-/// After it there is more to read. A Unix socket holds some 100 KiB, so that a server that gives 400 MB a second hardly
-/// waits for us.
-const PAUSE: Duration = Duration::from_micros(250);
-
 /// What the thread has read.
 enum Heard {
-    Portion(Vec<u8>),
+    Portion(Bytes),
     /// These were all rows of the statement.
     End,
 }
@@ -40,7 +37,7 @@ pub(in super::super) struct Plain {
 }
 
 impl Plain {
-    /// `None`: this connection has to be encrypted, or the server would have it so.
+    /// `None`: it has to be encrypted, or the server offers it.
     pub(super) async fn open(
         address: &Address,
         snapshot: &str,
@@ -54,7 +51,7 @@ impl Plain {
     }
 
     fn reading(socket: OwnedFd) -> std::io::Result<Self> {
-        let wire = Wire::new(File::from(socket.try_clone()?), pause);
+        let wire = Wire::new(File::from(socket.try_clone()?), wait);
         let (statements, given) = std::sync::mpsc::channel();
         let (telling, heard) = tokio::sync::mpsc::channel(AHEAD);
         std::thread::Builder::new()
@@ -67,7 +64,7 @@ impl Plain {
         self.statements.send(sql.to_owned()).map_err(|_| gone())
     }
 
-    pub(super) async fn next(&mut self) -> Result<Option<Vec<u8>>, EngineError> {
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, EngineError> {
         match self.heard.recv().await {
             Some(Ok(Heard::Portion(portion))) => Ok(Some(portion)),
             Some(Ok(Heard::End)) => Ok(None),
@@ -89,8 +86,8 @@ fn gone() -> EngineError {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a thread of its own, which no runtime knows")]
-fn pause() {
-    std::thread::sleep(PAUSE);
+fn wait(pause: Duration) {
+    std::thread::sleep(pause);
 }
 
 /// Statement after statement, until there are no more, or nobody wants their rows.
@@ -100,12 +97,13 @@ fn read(
     heard: &tokio::sync::mpsc::Sender<Result<Heard, EngineError>>,
 ) {
     for sql in statements {
-        let last =
-            match wire.copy_out(&sql, |portion| heard.blocking_send(Ok(Heard::Portion(portion))).is_ok()) {
-                Ok(true) => Ok(Heard::End),
-                Ok(false) => return,
-                Err(error) => Err(error),
-            };
+        let last = match wire
+            .copy_out(&sql, |portion| heard.blocking_send(Ok(Heard::Portion(portion.into()))).is_ok())
+        {
+            Ok(true) => Ok(Heard::End),
+            Ok(false) => return,
+            Err(error) => Err(error),
+        };
         let is_over = last.is_err();
         if heard.blocking_send(last).is_err() || is_over {
             return;
@@ -115,43 +113,32 @@ fn read(
 }
 
 async fn connected(address: &Address, snapshot: &str) -> Result<Option<OwnedFd>, EngineError> {
-    let socket = match address.unencrypted() {
-        None => return Ok(None),
-        Some(Unencrypted::Socket(path)) => {
+    let Some(Unencrypted { at, unless_offered }) = address.unencrypted() else { return Ok(None) };
+    let (has_joined, socket) = match at {
+        At::Socket(path) => {
             let mut stream = UnixStream::connect(path).await?;
-            sign_in(&mut stream, address, snapshot).await?;
-            OwnedFd::from(stream.into_std()?)
+            (join(&mut stream, unless_offered, address, snapshot).await?, OwnedFd::from(stream.into_std()?))
         }
-        Some(Unencrypted::Port { host, port, unless_offered }) => {
+        At::Port(host, port) => {
             let mut stream = TcpStream::connect((host, port)).await?;
             stream.set_nodelay(true)?;
-            if unless_offered && offers_tls(&mut stream).await? {
-                return Ok(None);
-            }
-            sign_in(&mut stream, address, snapshot).await?;
-            OwnedFd::from(stream.into_std()?)
+            (join(&mut stream, unless_offered, address, snapshot).await?, OwnedFd::from(stream.into_std()?))
         }
     };
     rustix::io::ioctl_fionbio(&socket, false).map_err(std::io::Error::from)?;
-    Ok(Some(socket))
+    Ok(has_joined.then_some(socket))
 }
 
-/// Asks for TLS ([PostgreSQL, "SSL Session Encryption"]). Only a plain no is a no.
-///
-/// [PostgreSQL, "SSL Session Encryption"]: https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SSL
-async fn offers_tls(stream: &mut TcpStream) -> std::io::Result<bool> {
-    let mut request = BytesMut::new();
-    frontend::ssl_request(&mut request);
-    stream.write_all(&request).await?;
-    Ok(stream.read_u8().await? != b'N')
-}
-
-/// Signs in, and joins the snapshot.
-async fn sign_in(
+/// Signs in and joins the snapshot. False: it was not, since the server offers to encrypt.
+async fn join(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    unless_offered: bool,
     address: &Address,
     snapshot: &str,
-) -> Result<(), EngineError> {
+) -> Result<bool, EngineError> {
+    if unless_offered && offers_tls(stream).await? {
+        return Ok(false);
+    }
     let mut config = Config::new();
     config
         .user(&address.user)
@@ -163,15 +150,29 @@ async fn sign_in(
         config.password(password.expose());
     }
     let (client, connection) = config.connect_raw(stream, NoTls).await?;
-    let join = async {
+    let joined = async {
         client.batch_execute(connect::NOTICE_WHO_IS_GONE).await?;
         client.batch_execute(&parallel::join(snapshot)).await
     };
+    tokio::pin!(joined);
     tokio::select! {
-        joined = join => Ok(joined?),
-        ended = connection => {
-            ended?;
-            Err(gone())
-        }
+        joined = &mut joined => joined?,
+        // The server's last words are on their way to whoever has asked.
+        ended = connection => match joined.now_or_never() {
+            Some(said) => said?,
+            None => ended.map_err(EngineError::from).and_then(|()| Err(gone()))?,
+        },
     }
+    Ok(true)
+}
+
+/// Asks for TLS ([PostgreSQL, "SSL Session Encryption"]), on a socket, too, which may lead elsewhere. Only a plain no is
+/// a no.
+///
+/// [PostgreSQL, "SSL Session Encryption"]: https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SSL
+async fn offers_tls(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> std::io::Result<bool> {
+    let mut request = BytesMut::new();
+    frontend::ssl_request(&mut request);
+    stream.write_all(&request).await?;
+    Ok(stream.read_u8().await? != b'N')
 }

@@ -8,11 +8,14 @@ use bytes::BytesMut;
 use postgres_protocol::message::backend::{ErrorResponseBody, Message};
 use postgres_protocol::message::frontend;
 use std::io::{ErrorKind, Read, Write};
+use std::time::Duration;
 
 /// What is read at once.
 const BUFFER_BYTES: usize = 256 * 1024;
-/// Less than this is not worth being woken for.
-const LITTLE_BYTES: usize = 64 * 1024;
+/// Less than this at once is not worth being woken for.
+const ENOUGH_BYTES: usize = 64 * 1024;
+const SHORTEST_PAUSE: Duration = Duration::from_micros(100);
+const LONGEST_PAUSE: Duration = Duration::from_millis(1);
 /// The kind of a message, and its length.
 const HEADER_BYTES: usize = 5;
 /// Nothing but rows is longer.
@@ -27,20 +30,20 @@ pub(super) struct Wire<S> {
     /// What was read and not yet used.
     from: usize,
     to: usize,
-    /// Waits until there is more.
-    pause: fn(),
-    was_little: bool,
+    wait: fn(Duration),
+    /// How long to wait before more is read.
+    pause: Duration,
 }
 
 impl<S: Read + Write> Wire<S> {
-    pub(super) fn new(stream: S, pause: fn()) -> Self {
+    pub(super) fn new(stream: S, wait: fn(Duration)) -> Self {
         Self {
             stream,
             buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
             from: 0,
             to: 0,
-            pause,
-            was_little: false,
+            wait,
+            pause: Duration::ZERO,
         }
     }
 
@@ -56,7 +59,7 @@ impl<S: Read + Write> Wire<S> {
         let mut query = BytesMut::new();
         frontend::query(sql, &mut query)?;
         self.stream.write_all(&query)?;
-        self.was_little = false;
+        self.pause = Duration::ZERO;
         let (mut rows, mut is_done, mut said) = (0_u64, false, None::<u64>);
         let mut portion = Vec::with_capacity(PORTION_BYTES);
         loop {
@@ -154,8 +157,8 @@ impl<S: Read + Write> Wire<S> {
     fn fill(&mut self) -> Result<(), EngineError> {
         self.buffer.copy_within(self.from..self.to, 0);
         (self.from, self.to) = (0, self.to - self.from);
-        if self.was_little {
-            (self.pause)();
+        if !self.pause.is_zero() {
+            (self.wait)(self.pause);
         }
         let room = self.buffer.get_mut(self.to..).unwrap_or_default();
         let count = loop {
@@ -167,10 +170,20 @@ impl<S: Read + Write> Wire<S> {
         if count == 0 {
             return Err(broken("the server has closed the connection"));
         }
-        self.was_little = count < LITTLE_BYTES;
+        self.pause = pause(self.pause, count);
         self.to += count;
         Ok(())
     }
+}
+
+/// How long to wait after so many bytes, which came after such a pause: about as long as it takes until there is
+/// enough. A Unix socket holds some 100 KiB, so that a server that has much hardly waits for us. Pure.
+fn pause(last: Duration, bytes: usize) -> Duration {
+    if bytes >= ENOUGH_BYTES {
+        return Duration::ZERO;
+    }
+    let times = (ENOUGH_BYTES / bytes.max(1)).clamp(1, 4) as u32;
+    (last.max(SHORTEST_PAUSE) * times).min(LONGEST_PAUSE)
 }
 
 fn broken(problem: &str) -> EngineError {
@@ -247,7 +260,7 @@ mod tests {
 
     fn run(gives: &[u8], piece: usize) -> Result<Vec<Vec<u8>>, EngineError> {
         let mut wire =
-            Wire::new(Script { gives: gives.iter().copied().collect(), piece, heard: Vec::new() }, || {});
+            Wire::new(Script { gives: gives.iter().copied().collect(), piece, heard: Vec::new() }, |_| {});
         let mut portions = Vec::new();
         let whole = wire.copy_out("COPY t TO STDOUT", |portion| {
             portions.push(portion);
@@ -286,7 +299,7 @@ mod tests {
             ("rows after their end", vec![done, message(COPY_DATA, b"x"), tag], "does not belong here"),
             ("an impossible length", vec![vec![COPY_DATA, 0, 0, 0, 3]], "does not belong here"),
             ("a long one that is no row", vec![vec![b'N', 0x7f, 0, 0, 0]], "does not belong here"),
-            ("an unknown one", vec![message(b'?', b"")], ""),
+            ("an unknown one", vec![message(b'?', b"")], "unknown message tag"),
         ] {
             let error = run(&copied(&rows, &end), 7).unwrap_err();
             assert!(error.text.contains(problem), "{what}: {error:?}");
@@ -306,14 +319,25 @@ mod tests {
     }
 
     #[test]
-    fn it_waits_for_more_only_where_little_came() {
+    fn it_waits_longer_the_less_comes_and_never_long() {
+        let micros = |last: u64, bytes| pause(Duration::from_micros(last), bytes).as_micros();
+        assert_eq!(micros(0, ENOUGH_BYTES), 0);
+        assert_eq!(micros(1000, ENOUGH_BYTES), 0, "there is as much as can be read");
+        assert_eq!(micros(0, 1), 400);
+        assert_eq!(micros(100, ENOUGH_BYTES / 2), 200);
+        assert_eq!(micros(200, ENOUGH_BYTES - 1), 200, "it was nearly enough");
+        assert_eq!(micros(400, 1), 1000);
+    }
+
+    #[test]
+    fn the_first_rows_are_not_waited_for() {
         static PAUSES: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
-        let row = vec![b'x'; LITTLE_BYTES];
+        let row = vec![b'x'; ENOUGH_BYTES];
         let gives = copied(&[&row, &row, &row, &row], &end(4));
-        for (piece, expected) in [(usize::MAX, 0), (LITTLE_BYTES, 0), (LITTLE_BYTES / 2, 8)] {
+        for (piece, expected) in [(usize::MAX, 0), (ENOUGH_BYTES, 0), (ENOUGH_BYTES / 2, 8)] {
             PAUSES.store(0, std::sync::atomic::Ordering::SeqCst);
             let stream = Script { gives: gives.iter().copied().collect(), piece, heard: Vec::new() };
-            let mut wire = Wire::new(stream, || {
+            let mut wire = Wire::new(stream, |_| {
                 PAUSES.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
             });
             assert!(wire.copy_out("", |_| true).unwrap());

@@ -4,6 +4,7 @@ use super::super::copy_out::{CopyOut, PORTION_BYTES};
 use super::super::ident;
 use super::plan::{self, Piece};
 use crate::EngineError;
+use bytes::Bytes;
 use sqlx::postgres::PgConnection;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,9 +29,20 @@ pub(super) enum Part {
 /// A piece that was begun.
 pub(super) type Begun = tokio::sync::mpsc::UnboundedReceiver<Part>;
 
-/// The name under which others can take over the snapshot of this connection.
-pub(in super::super) async fn export(connection: &mut PgConnection) -> Result<String, sqlx::Error> {
-    sqlx::query_scalar("SELECT pg_export_snapshot()").persistent(false).fetch_one(connection).await
+/// What a connection sees, and others can see.
+pub(in super::super) struct Snapshot {
+    /// By which they take it over.
+    pub(in super::super) name: String,
+    /// The connection is encrypted.
+    pub(in super::super) is_encrypted: bool,
+}
+
+/// Lets others take over the snapshot of this connection, for as long as it holds it.
+pub(in super::super) async fn export(connection: &mut PgConnection) -> Result<Snapshot, sqlx::Error> {
+    let sql = "SELECT pg_export_snapshot(), (SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid())";
+    let (name, is_encrypted): (String, Option<bool>) =
+        sqlx::query_as(sql).persistent(false).fetch_one(connection).await?;
+    Ok(Snapshot { name, is_encrypted: is_encrypted.unwrap_or(true) })
 }
 
 /// Takes over the snapshot, as SQL.
@@ -79,9 +91,9 @@ async fn copy(
 }
 
 /// Hands on rows, in pieces that fit into the room.
-async fn hand_on(portion: Vec<u8>, room: &Arc<Semaphore>, parts: &UnboundedSender<Part>) -> bool {
+async fn hand_on(portion: Bytes, room: &Arc<Semaphore>, parts: &UnboundedSender<Part>) -> bool {
     if portion.len() <= AHEAD_BYTES / 4 {
-        return send(portion, room, parts).await;
+        return send(portion.into(), room, parts).await;
     }
     // A row may have a gigabyte.
     for slice in portion.chunks(PORTION_BYTES) {

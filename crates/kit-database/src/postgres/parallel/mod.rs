@@ -20,7 +20,7 @@ use super::inspect::Names;
 use super::reader::PgDump;
 use crate::DatabaseError;
 use crate::pieces::Pieces;
-pub(super) use copy::{export, join};
+pub(super) use copy::{Snapshot, export, join};
 use kit_core::Context;
 pub(super) use plan::Sizes;
 use plan::{Large, Piece};
@@ -153,12 +153,12 @@ pub(super) struct Parallel {
 pub(super) async fn begin(
     database: &PostgresDatabase,
     plan: Plan,
-    (clients, snapshot, strip): (&Clients, &str, Option<u32>),
+    (clients, snapshot, strip): (&Clients, &Snapshot, Option<u32>),
     cx: &Context,
     doing: Doing<'_>,
 ) -> Result<Parallel, DatabaseError> {
     let run = |args: Vec<String>| {
-        let running = super::dump::command(database, clients, (snapshot, ENCODING))
+        let running = super::dump::command(database, clients, (&snapshot.name, ENCODING))
             .arg("--format=plain")
             .args(args)
             .spawn_reading(cx)?;

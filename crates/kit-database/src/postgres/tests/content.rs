@@ -1,3 +1,5 @@
+use super::copy_out::{OTHER_LOOKS, VALUES};
+use super::parallel::in_small_pieces;
 use super::{Place, needs};
 use crate::{Database as _, Depth, Difference, OpenOptions, ScratchPlace, compare};
 use kit_contract::config::DumpFormat;
@@ -106,6 +108,25 @@ async fn a_database_in_another_encoding_is_the_same_one_when_it_comes_back() {
             let restored = place.restored(&dump, needs(&report), Depth::Content).await.unwrap();
             assert_eq!(compare(&live, &restored), [], "{encoding} {format:?}");
         }
+    }
+}
+
+/// Rows that were written as a database has it were compared with rows as everybody else has them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_database_makes_its_values_look_like_changes_none() {
+    let place = Place::with(VALUES);
+    place.server.sql("postgres", OTHER_LOOKS);
+    let live = place.database("shop").inspect(&place.cx, Depth::Content).await.unwrap();
+    let custom = OpenOptions { format: DumpFormat::Custom, ..Default::default() };
+    for (what, database) in [
+        ("one pg_dump", place.database("shop")),
+        ("several connections", in_small_pieces(&place, 2)),
+        ("an archive", place.database_with("shop", custom)),
+    ] {
+        let (dump, report) = place.try_dump(&database).await.unwrap();
+        assert_eq!(compare(&live, &report.inspection), [], "{what}");
+        let restored = place.restored(&dump, needs(&report), Depth::Content).await.unwrap();
+        assert_eq!(compare(&live, &restored), [], "{what}");
     }
 }
 

@@ -1,69 +1,89 @@
 //! Who reads rows: a thread of ours, or sqlx where the connection is encrypted.
 
 use super::Place;
-use crate::OpenOptions;
-use crate::postgres::PostgresDatabase;
+use crate::postgres::address::Address;
 use crate::postgres::connect::{self, Doing, Session};
 use crate::postgres::copy_out::CopyOut;
-use crate::postgres::{inspect, parallel};
+use crate::postgres::inspect;
+use crate::postgres::parallel::{self, Snapshot};
+use sqlx::postgres::PgConnection;
+use std::time::Duration;
 
 const DOING: Doing<'_> = Doing { action: "read", database: "shop", unfinished: "it was read" };
+
+/// Settings of a database that would change what its values look like.
+pub(super) const OTHER_LOOKS: &str = "ALTER DATABASE shop SET extra_float_digits = 0;
+    ALTER DATABASE shop SET bytea_output = 'escape'; ALTER DATABASE shop SET DateStyle = 'SQL, DMY';
+    ALTER DATABASE shop SET IntervalStyle = 'sql_standard'; ALTER DATABASE shop SET TimeZone = 'Asia/Tokyo'";
+
+/// Values whose looks they would change.
+pub(super) const VALUES: &str = r"CREATE TABLE t (n integer, a text, f double precision, r real, b bytea, d date,
+        i interval, z timestamptz);
+    INSERT INTO t SELECT i, repeat('ä', i), 0.1::float8 + i / 5.0::float8, 1.1::float4 * i, '\x00ff41', '2026-02-01',
+        '-1 day 02:03', '2026-02-01' FROM generate_series(0, 3000) AS i";
 
 /// Lets the server encrypt, with a certificate of its own.
 fn encrypt(place: &Place) {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     for (file, text) in [("server.crt", made.cert.pem()), ("server.key", made.signing_key.serialize_pem())] {
-        let sql = format!(
-            "COPY (SELECT line FROM regexp_split_to_table('{text}', '\n') AS line) TO PROGRAM 'umask 077; cat > {file}'"
-        );
+        let lines = format!("SELECT line FROM regexp_split_to_table('{text}', '\n') AS line");
+        let sql = format!("COPY ({lines}) TO PROGRAM 'umask 077; cat > {file}'");
         place.server.sql("postgres", &sql);
     }
     place.server.sql("postgres", "ALTER SYSTEM SET ssl = on");
     place.server.sql("postgres", "SELECT pg_reload_conf()");
     let wait = "DO $$ BEGIN FOR i IN 1..400 LOOP EXIT WHEN current_setting('ssl')::bool; PERFORM pg_sleep(0.025); END LOOP; END $$";
     place.server.sql("postgres", wait);
-    // A session does not see it before its next statement.
     assert_eq!(place.server.sql("postgres", "SHOW ssl"), "on");
+}
+
+fn address(url: &str) -> Address {
+    Address::parse(url).unwrap()
+}
+
+/// A connection that holds a snapshot.
+async fn hold(place: &Place) -> (PgConnection, Snapshot) {
+    let address = address(&place.server.url("shop"));
+    let mut holder = connect::open(&address, Session::Reading, &place.cx, DOING).await.unwrap();
+    inspect::begin_snapshot(&mut holder).await.unwrap();
+    let snapshot = parallel::export(&mut holder).await.unwrap();
+    (holder, snapshot)
 }
 
 async fn all(connection: &mut CopyOut, sql: &str) -> String {
     let mut rows = connection.rows(sql).await.unwrap();
     let mut all = Vec::new();
     while let Some(portion) = rows.next().await.unwrap() {
-        all.extend(portion);
+        all.extend_from_slice(&portion);
     }
     String::from_utf8(all).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_can_be_encrypted_is_and_everybody_reads_the_same() {
-    let place = Place::with(
-        "CREATE TABLE t (n integer, a text); INSERT INTO t SELECT i, repeat('ä', i) FROM generate_series(0, 3000) AS i",
-    );
+    let place = Place::with(VALUES);
+    place.server.sql("postgres", OTHER_LOOKS);
     encrypt(&place);
-    let address =
-        |url: &str| PostgresDatabase::parse(url, OpenOptions::default(), &place.cx).unwrap().address;
-    let url = place.server.url("shop");
-    let holder = address(&url);
-    let mut holder = connect::open(&holder, Session::Reading, &place.cx, DOING).await.unwrap();
-    inspect::begin_snapshot(&mut holder).await.unwrap();
-    let snapshot = parallel::export(&mut holder).await.unwrap();
+    let (_holder, encrypted) = hold(&place).await;
+    assert!(encrypted.is_encrypted);
+    // Somebody in between may be the one who is not.
+    let open = Snapshot { name: encrypted.name.clone(), is_encrypted: false };
     place.server.sql("shop", "DELETE FROM t");
 
-    let of_url = |parameters: &str| format!("{url}?{parameters}");
+    let url = |parameters: &str| format!("{}?{parameters}", place.server.url("shop"));
     let mut read = Vec::new();
-    for (url, is_plain) in [
-        (of_url(""), false),
-        (of_url("sslmode=require"), false),
-        (of_url("sslmode=disable"), true),
-        (place.server.socket_url("shop"), true),
+    for (url, snapshot, is_plain) in [
+        (url(""), &encrypted, false),
+        (url(""), &open, false),
+        (url("sslmode=require"), &open, false),
+        (url("sslmode=disable"), &open, true),
+        (place.server.socket_url("shop"), &open, true),
     ] {
-        let mut connection = CopyOut::open(&address(&url), &snapshot, &place.cx, DOING).await.unwrap();
+        let mut connection = CopyOut::open(&address(&url), snapshot, &place.cx, DOING).await.unwrap();
         assert_eq!(matches!(connection, CopyOut::Plain(_)), is_plain, "{url}");
-        let is_encrypted =
-            all(&mut connection, "COPY (SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()) TO STDOUT")
-                .await;
-        assert_eq!(is_encrypted, if is_plain { "f\n" } else { "t\n" }, "{url}");
+        let is_encrypted = "COPY (SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()) TO STDOUT";
+        let expected = if is_plain { "f\n" } else { "t\n" };
+        assert_eq!(all(&mut connection, is_encrypted).await, expected, "{url}");
         // The portions of a statement end with it, and one without rows has none.
         assert_eq!(all(&mut connection, "COPY (SELECT 1 WHERE false) TO STDOUT").await, "");
         read.push(all(&mut connection, "COPY public.t TO STDOUT").await);
@@ -75,21 +95,46 @@ async fn what_can_be_encrypted_is_and_everybody_reads_the_same() {
         assert_eq!(refused.unwrap_err().code.as_deref(), Some("42P01"), "{url}");
         connection.close().await;
     }
-    assert!(read[0].len() > 9_000_000 && read.iter().all(|rows| *rows == read[0]), "the snapshot's rows");
+    assert!(read[0].len() > 9_000_000, "the snapshot's rows");
+    let row = "\t0.30000000000000004\t1.1\t\\\\x00ff41\t2026-02-01\t-1 days +02:03:00\t";
+    assert!(read[0].contains(row), "{:?}", read[0].lines().nth(1));
+    assert!(read.iter().all(|rows| *rows == read[0]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_dropped_ends_whatever_it_was_doing() {
+    let place = Place::with("SELECT");
+    let (_holder, snapshot) = hold(&place).await;
+    let address = address(&place.server.url("shop"));
+    // One waits for a server that says nothing, one for somebody who takes what it has.
+    for sql in ["SELECT pg_sleep(600)", "SELECT repeat('x', 1000) FROM generate_series(1, 1000000)"] {
+        let mut connection = CopyOut::open(&address, &snapshot, &place.cx, DOING).await.unwrap();
+        assert!(matches!(connection, CopyOut::Plain(_)));
+        let mut rows = connection.rows(&format!("COPY ({sql}) TO STDOUT")).await.unwrap();
+        let first = place.cx.clock.timeout(Duration::from_millis(300), rows.next()).await;
+        assert_eq!(first.is_ok(), !sql.contains("sleep"), "{sql}");
+        drop(rows);
+        drop(connection);
+        let left = "FROM pg_stat_activity WHERE query LIKE 'COPY (%'";
+        let wait = format!(
+            "DO $$ BEGIN FOR i IN 1..400 LOOP PERFORM pg_stat_clear_snapshot(); EXIT WHEN NOT EXISTS (SELECT {left});
+                PERFORM pg_sleep(0.025); END LOOP; END $$"
+        );
+        place.server.sql("postgres", &wait);
+        assert_eq!(place.server.sql("postgres", &format!("SELECT count(*) {left}")), "0", "{sql}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_may_not_come_in_is_told_so_without_his_password() {
     let place = Place::with("CREATE ROLE ada LOGIN PASSWORD 'right'");
+    let nowhere = Snapshot { name: "00000003-1".to_owned(), is_encrypted: false };
     let url = place.server.url_as("ada", "hunter2", "shop");
-    let address = PostgresDatabase::parse(&url, OpenOptions::default(), &place.cx).unwrap().address;
-    let error = CopyOut::open(&address, "00000003-1", &place.cx, DOING).await.map(drop).unwrap_err();
+    let error = CopyOut::open(&address(&url), &nowhere, &place.cx, DOING).await.map(drop).unwrap_err();
     let said = format!("{error:?} {error}");
     assert!(said.contains("28P01") && !said.contains("hunter2"), "{said}");
     // A snapshot that is no more.
-    let address = PostgresDatabase::parse(&place.server.url("shop"), OpenOptions::default(), &place.cx)
-        .unwrap()
-        .address;
-    let error = CopyOut::open(&address, "00000003-1", &place.cx, DOING).await.map(drop).unwrap_err();
+    let url = place.server.url("shop");
+    let error = CopyOut::open(&address(&url), &nowhere, &place.cx, DOING).await.map(drop).unwrap_err();
     assert!(format!("{error:?}").contains("snapshot"), "{error:?}");
 }

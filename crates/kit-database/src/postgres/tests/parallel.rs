@@ -9,7 +9,7 @@ use std::num::NonZeroU8;
 use tokio::io::AsyncReadExt as _;
 
 /// Every table is large, and a piece is two pages.
-fn in_small_pieces(place: &Place, jobs: u8) -> PostgresDatabase {
+pub(super) fn in_small_pieces(place: &Place, jobs: u8) -> PostgresDatabase {
     let options = OpenOptions { dump_jobs: NonZeroU8::new(jobs), ..OpenOptions::default() };
     let dump_sizes = Sizes { smallest_bytes: 1, piece_bytes: 16 * 1024 };
     PostgresDatabase { dump_sizes, ..place.database_with("shop", options) }
