@@ -150,16 +150,18 @@ pub(super) async fn open(
         .disable_statement_logging();
     let connect = async {
         let mut connection = options.connect().await?;
-        connection.execute(NOTICE_WHO_IS_GONE).await?;
+        let major = connection.server_version_num().unwrap_or_default() / 10_000;
+        connection.execute(noticing_who_is_gone(major)).await?;
         Ok(connection)
     };
     in_time(cx, doing, connect).await
 }
 
-/// The server stops working for somebody who is gone; older ones than 14 cannot. Names are qualified: whatever a
-/// database has in its `search_path` must not be run.
-pub(super) const NOTICE_WHO_IS_GONE: &str = "SELECT pg_catalog.set_config(name, '2s', false)
-    FROM pg_catalog.pg_settings WHERE name OPERATOR(pg_catalog.=) 'client_connection_check_interval'";
+/// What makes a server of such a version stop working for somebody who is gone. Older ones than 14 cannot, and one that
+/// does not say its version is not asked to.
+pub(super) const fn noticing_who_is_gone(major: u32) -> &'static str {
+    if major >= 14 { "SET client_connection_check_interval = '2s'" } else { "" }
+}
 
 /// The settings of a session, as what a connection begins with takes them.
 pub(super) fn as_options(session: Session) -> String {

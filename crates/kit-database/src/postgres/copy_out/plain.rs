@@ -22,6 +22,7 @@ use tokio_postgres::{Config, NoTls};
 
 /// Portions that may wait for whoever wants them.
 const AHEAD: usize = 2;
+
 /// What the thread has read.
 enum Heard {
     Portion(Bytes),
@@ -150,8 +151,11 @@ async fn join(
         config.password(password.expose());
     }
     let (client, connection) = config.connect_raw(stream, NoTls).await?;
+    let version = connection.parameter("server_version").unwrap_or_default();
+    let major = version.split(|c: char| !c.is_ascii_digit()).next().and_then(|major| major.parse().ok());
+    let noticing = connect::noticing_who_is_gone(major.unwrap_or_default());
     let joined = async {
-        client.batch_execute(connect::NOTICE_WHO_IS_GONE).await?;
+        client.batch_execute(noticing).await?;
         client.batch_execute(&parallel::join(snapshot)).await
     };
     tokio::pin!(joined);

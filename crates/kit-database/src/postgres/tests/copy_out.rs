@@ -84,6 +84,8 @@ async fn what_can_be_encrypted_is_and_everybody_reads_the_same() {
         let is_encrypted = "COPY (SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()) TO STDOUT";
         let expected = if is_plain { "f\n" } else { "t\n" };
         assert_eq!(all(&mut connection, is_encrypted).await, expected, "{url}");
+        let noticing = "COPY (SELECT current_setting('client_connection_check_interval')) TO STDOUT";
+        assert_eq!(all(&mut connection, noticing).await, "2s\n", "{url}");
         // The portions of a statement end with it, and one without rows has none.
         assert_eq!(all(&mut connection, "COPY (SELECT 1 WHERE false) TO STDOUT").await, "");
         read.push(all(&mut connection, "COPY public.t TO STDOUT").await);
