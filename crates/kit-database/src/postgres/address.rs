@@ -11,7 +11,6 @@ use url::Url;
 /// The port of PostgreSQL, and what its socket is called.
 const PORT: u16 = 5432;
 const SOCKET: &str = ".s.PGSQL.5432";
-const SOCKET_OF_PORT: &str = ".s.PGSQL.";
 /// Parameters that application frameworks put into their URLs; they mean nothing to us.
 const IGNORED: &[&str] = &[
     "schema",
@@ -225,7 +224,7 @@ impl Address {
             PgSslMode::Require | PgSslMode::VerifyCa | PgSslMode::VerifyFull => return None,
         };
         let at = match host.starts_with('/') {
-            true => At::Socket(Path::new(&host).join(format!("{SOCKET_OF_PORT}{port}"))),
+            true => At::Socket(Path::new(&host).join(format!(".s.PGSQL.{port}"))),
             false => At::Port(host, port),
         };
         Some(Unencrypted { at, unless_offered })

@@ -291,9 +291,7 @@ impl Dump for PostgresDump {
         let counted = match cx.cancel.unless(counting).await {
             None => return Err(doing.cancelled(cx)),
             Some(Ok(counted)) => counted.map_err(|error| doing.failed(error))?,
-            Some(Err(error)) => {
-                return Err(doing.said(EngineError { text: error.to_string().into(), code: None }));
-            }
+            Some(Err(error)) => return Err(doing.bug(&error)),
         };
         connect::close(counted.connection).await;
         let tables =

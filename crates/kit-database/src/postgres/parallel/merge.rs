@@ -78,7 +78,7 @@ async fn hand_on(mut dump: PgDump, pieces: &Sender<Piece>, doing: Doing<'_>) -> 
     loop {
         let mut bytes = Vec::with_capacity(CHUNK_BYTES);
         let read = dump.read_buf(&mut bytes).await;
-        match read.map_err(|error| doing.said(EngineError { text: error.to_string().into(), code: None }))? {
+        match read.map_err(|error| doing.said(error.into()))? {
             0 => return dump.finish(doing).await,
             _ => send(pieces, bytes, doing).await?,
         }

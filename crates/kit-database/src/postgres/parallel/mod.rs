@@ -199,9 +199,7 @@ impl Parallel {
         let ended = match cx.cancel.unless(self.task).await {
             None => return Err(doing.cancelled(cx)),
             Some(Ok(ended)) => ended,
-            Some(Err(error)) => {
-                return Err(doing.said(crate::EngineError { text: error.to_string().into(), code: None }));
-            }
+            Some(Err(error)) => return Err(doing.bug(&error)),
         };
         ended?;
         match self.reader.was_read_whole() {
