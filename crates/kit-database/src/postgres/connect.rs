@@ -150,17 +150,18 @@ pub(super) async fn open(
         .disable_statement_logging();
     let connect = async {
         let mut connection = options.connect().await?;
-        let major = connection.server_version_num().unwrap_or_default() / 10_000;
-        connection.execute(noticing_who_is_gone(major)).await?;
+        if let Some(sql) = noticing_who_is_gone(connection.server_version_num().unwrap_or_default() / 10_000)
+        {
+            connection.execute(sql).await?;
+        }
         Ok(connection)
     };
     in_time(cx, doing, connect).await
 }
 
-/// What makes a server of such a version stop working for somebody who is gone. Older ones than 14 cannot, and one that
-/// does not say its version is not asked to.
-pub(super) const fn noticing_who_is_gone(major: u32) -> &'static str {
-    if major >= 14 { "SET client_connection_check_interval = '2s'" } else { "" }
+/// What makes a server of this major version stop working for somebody who is gone. Older ones than 14 cannot.
+pub(super) const fn noticing_who_is_gone(major: u32) -> Option<&'static str> {
+    if major >= 14 { Some("SET client_connection_check_interval = '2s'") } else { None }
 }
 
 /// The settings of a session, as what a connection begins with takes them.

@@ -155,7 +155,9 @@ async fn join(
     let major = version.split(|c: char| !c.is_ascii_digit()).next().and_then(|major| major.parse().ok());
     let noticing = connect::noticing_who_is_gone(major.unwrap_or_default());
     let joined = async {
-        client.batch_execute(noticing).await?;
+        if let Some(sql) = noticing {
+            client.batch_execute(sql).await?;
+        }
         client.batch_execute(&parallel::join(snapshot)).await
     };
     tokio::pin!(joined);

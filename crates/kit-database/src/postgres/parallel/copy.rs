@@ -37,12 +37,18 @@ pub(in super::super) struct Snapshot {
     pub(in super::super) is_encrypted: bool,
 }
 
-/// Lets others take over the snapshot of this connection, for as long as it holds it.
+/// Lets others take over the snapshot of this connection, for as long as it holds it. Where nobody may see whether it is
+/// encrypted, it counts as that: a refusal would end the transaction.
 pub(in super::super) async fn export(connection: &mut PgConnection) -> Result<Snapshot, sqlx::Error> {
-    let sql = "SELECT pg_export_snapshot(), (SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid())";
-    let (name, is_encrypted): (String, Option<bool>) =
-        sqlx::query_as(sql).persistent(false).fetch_one(connection).await?;
-    Ok(Snapshot { name, is_encrypted: is_encrypted.unwrap_or(true) })
+    let sql = "SELECT pg_export_snapshot(), has_table_privilege('pg_stat_ssl', 'SELECT')";
+    let (name, may_ask): (String, bool) =
+        sqlx::query_as(sql).persistent(false).fetch_one(&mut *connection).await?;
+    let sql = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+    let is_encrypted = match may_ask {
+        true => sqlx::query_scalar(sql).persistent(false).fetch_optional(connection).await?.unwrap_or(true),
+        false => true,
+    };
+    Ok(Snapshot { name, is_encrypted })
 }
 
 /// Takes over the snapshot, as SQL.

@@ -42,8 +42,8 @@ fn address(url: &str) -> Address {
 }
 
 /// A connection that holds a snapshot.
-async fn hold(place: &Place) -> (PgConnection, Snapshot) {
-    let address = address(&place.server.url("shop"));
+async fn hold(place: &Place, url: &str) -> (PgConnection, Snapshot) {
+    let address = address(url);
     let mut holder = connect::open(&address, Session::Reading, &place.cx, DOING).await.unwrap();
     inspect::begin_snapshot(&mut holder).await.unwrap();
     let snapshot = parallel::export(&mut holder).await.unwrap();
@@ -64,7 +64,7 @@ async fn what_can_be_encrypted_is_and_everybody_reads_the_same() {
     let place = Place::with(VALUES);
     place.server.sql("postgres", OTHER_LOOKS);
     encrypt(&place);
-    let (_holder, encrypted) = hold(&place).await;
+    let (_holder, encrypted) = hold(&place, &place.server.url("shop")).await;
     assert!(encrypted.is_encrypted);
     // Somebody in between may be the one who is not.
     let open = Snapshot { name: encrypted.name.clone(), is_encrypted: false };
@@ -106,7 +106,8 @@ async fn what_can_be_encrypted_is_and_everybody_reads_the_same() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_dropped_ends_whatever_it_was_doing() {
     let place = Place::with("SELECT");
-    let (_holder, snapshot) = hold(&place).await;
+    let (_holder, snapshot) = hold(&place, &place.server.url("shop")).await;
+    assert!(!snapshot.is_encrypted);
     let address = address(&place.server.url("shop"));
     // One waits for a server that says nothing, one for somebody who takes what it has.
     for sql in ["SELECT pg_sleep(600)", "SELECT repeat('x', 1000) FROM generate_series(1, 1000000)"] {
@@ -139,4 +140,17 @@ async fn who_may_not_come_in_is_told_so_without_his_password() {
     let url = place.server.url("shop");
     let error = CopyOut::open(&address(&url), &nowhere, &place.cx, DOING).await.map(drop).unwrap_err();
     assert!(format!("{error:?}").contains("snapshot"), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_may_not_see_whether_it_is_encrypted_reads_all_the_same() {
+    let place = Place::with(
+        "CREATE TABLE t (a integer); INSERT INTO t VALUES (7); CREATE ROLE ada LOGIN PASSWORD 'a';
+         GRANT SELECT ON t TO ada; REVOKE SELECT ON pg_stat_ssl FROM PUBLIC",
+    );
+    let url = place.server.url_as("ada", "a", "shop");
+    let (_holder, snapshot) = hold(&place, &url).await;
+    assert!(snapshot.is_encrypted);
+    let mut connection = CopyOut::open(&address(&url), &snapshot, &place.cx, DOING).await.unwrap();
+    assert_eq!(all(&mut connection, "COPY public.t TO STDOUT").await, "7\n");
 }
