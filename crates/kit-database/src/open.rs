@@ -48,9 +48,9 @@ pub struct OpenOptions {
     pub scratch: ScratchPlace,
     /// The engine's own programs (`pg_dump`); without this, those that are installed.
     pub tools: Option<Tools>,
-    /// Connections that copy the rows of large tables side by side (PostgreSQL); without this, the engine's own
-    /// program copies everything.
-    pub dump_jobs: Option<NonZeroU8>,
+    /// Connections that copy the rows of large tables side by side (PostgreSQL); without this, one. With 0 the engine's
+    /// own program copies everything.
+    pub dump_jobs: Option<u8>,
     /// What leads to its server, if that cannot be reached directly: a program and its arguments. The scratch server is
     /// reached directly.
     pub via: Vec<String>,
@@ -74,7 +74,7 @@ impl OpenOptions {
         Self {
             via: database.via.clone(),
             format: database.format,
-            dump_jobs: database.dump_jobs.filter(|jobs| jobs.get() > 1),
+            dump_jobs: database.dump_jobs,
             assertions: database.assertions.clone(),
             ..Self::default()
         }

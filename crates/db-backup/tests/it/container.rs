@@ -9,11 +9,11 @@ use std::process::{Child, Stdio};
 const BINARY: &str = env!("CARGO_BIN_EXE_db-backup");
 const METADATA: &str = ".deploy-kit/store/shop/production/backup-1763712000-abc1234.json";
 const CONFIG: &str = "app = \"shop\"\n[[databases]]\nname = \"main\"\nurl = { env = \"MAIN_URL\" }\n\
-                      tools = { image = \"clients:15\" }\n";
+                      tools = { image = \"clients:15\" }\ndump_jobs = 0\n";
 const WAITS: &str =
     "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'LOCK TABLE%'";
 
-/// Whoever locks a table has `pg_dump` wait for it.
+/// Whoever locks a table has `pg_dump` wait for it, which does not come to that if we ask for sizes before.
 struct Locked(Child);
 
 impl Locked {

@@ -210,8 +210,10 @@ fn ended_at_any_byte_it_leaves_no_backup_and_nothing_in_the_way() {
         "shop",
         "INSERT INTO orders SELECT i, repeat(md5(i::text), 20) FROM generate_series(20001, 80000) AS i",
     );
-    let copied = "SELECT coalesce(max(bytes_processed), 0) >= BYTES FROM pg_stat_progress_copy";
-    for (bytes, signal, code) in [(1, Signal::TERM, Some(143)), (25_000_000, Signal::KILL, None)] {
+    let copied =
+        "SELECT coalesce(max(substring(query FROM 'ctid >= ''.([0-9]+),')::bigint), -1) * 8192 >= BYTES
+        FROM pg_stat_activity";
+    for (bytes, signal, code) in [(0, Signal::TERM, Some(143)), (25_000_000, Signal::KILL, None)] {
         let started = shop.sandbox.start(BINARY, &["--proof", "remote"]);
         let there = copied.replace("BYTES", &bytes.to_string());
         while shop.server.sql("postgres", &there) != "t" {}

@@ -3,7 +3,6 @@ use super::{Assertion, ConfigError, SecretRef, Span, Tools};
 use crate::Name;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::num::NonZeroU8;
 
 /// Whether pre-releases (`1.2.3-rc.1`) may be deployed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -186,10 +185,11 @@ pub struct Database {
     /// whose containers they run. Absent: those that are installed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tools: Option<Tools>,
-    /// PostgreSQL 14 and later: how many connections copy the rows of large tables side by side, all in one
-    /// snapshot. The dump stays one file of plain SQL. Absent or 1: `pg_dump` copies everything.
+    /// PostgreSQL 14 and later: how many connections copy the rows of large tables side by side, all in the snapshot of
+    /// the `pg_dump` that makes everything else. The dump stays one file of plain SQL. Absent: 1. With 0 `pg_dump` copies
+    /// everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dump_jobs: Option<NonZeroU8>,
+    pub dump_jobs: Option<u8>,
     /// Another tool that makes its backups, instead of `db-backup` itself. `backup.allow_external` must allow it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup: Option<ExternalCommand>,
@@ -210,7 +210,7 @@ pub struct Database {
 
 impl Database {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
-        if self.dump_jobs.is_some_and(|jobs| jobs.get() > 1) && self.format == DumpFormat::Custom {
+        if self.dump_jobs.is_some_and(|jobs| jobs > 1) && self.format == DumpFormat::Custom {
             let path = format!("databases.{}.dump_jobs", self.name);
             let message = "an archive in the custom format is written by one connection; use format = \"plain\" or \
                            \"directory\"";

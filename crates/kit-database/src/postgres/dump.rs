@@ -21,6 +21,7 @@ use kit_core::{Context, Rows};
 use kit_exec::Command;
 use sqlx::postgres::PgConnection;
 use std::collections::BTreeMap;
+use std::num::NonZeroU8;
 use std::path::Path;
 use tokio::io::AsyncRead;
 use tokio_util::task::AbortOnDropHandle;
@@ -126,7 +127,7 @@ pub(super) async fn begin(
         let names = inspect::names(&mut connection).await?;
         let schema_sha256 = inspect::schema(&mut connection).await?;
         let needs = inspect::needs(&mut connection).await?;
-        let decision = match database.options.dump_jobs {
+        let decision = match database.options.dump_jobs.map_or(Some(NonZeroU8::MIN), NonZeroU8::new) {
             Some(jobs) if database.options.format == DumpFormat::Plain => {
                 Some(parallel::decide(&mut connection, &names, (major, jobs, database.dump_sizes)).await?)
             }
@@ -206,7 +207,7 @@ pub(super) fn command(
     database.address.give_to(large_writes(command)).env("PGOPTIONS", BYTES_AS_HEX)
 }
 
-/// One `pg_dump`, or several connections.
+/// One `pg_dump`, or connections of ours besides.
 async fn plain(
     start: Start<'_>,
     cx: &Context,
@@ -220,7 +221,8 @@ async fn plain(
             Source::Several(parallel::begin(start.database, plan, with, cx, doing).await?)
         }
         alone => {
-            if let Some(Decision::Alone(why)) = alone {
+            // Who has asked for several hears why there is one.
+            if let (Some(Decision::Alone(why)), Some(2..)) = (alone, start.database.options.dump_jobs) {
                 cx.out.say(&format!("{} is copied by one connection: {why}", doing.database));
             }
             let pg_dump = start.pg_dump().arg("--format=plain");

@@ -42,7 +42,7 @@ pub(in super::super) async fn directory(
 ) -> Result<Directory, DatabaseError> {
     check(&start)?;
     let scratch = start.scratch;
-    let jobs = start.database.options.dump_jobs.map_or_else(jobs, |jobs| usize::from(jobs.get()));
+    let jobs = start.database.options.dump_jobs.filter(|jobs| *jobs > 0).map_or_else(jobs, usize::from);
     let mut builder = tempfile::Builder::new();
     let failed = |source| FsError { action: "make a folder in", path: scratch.to_owned(), source };
     let folder = builder.prefix("pg-dump-").tempdir_in(scratch).map_err(failed)?;

@@ -1,5 +1,5 @@
-//! Several connections copy one snapshot: `pg_dump` makes everything but the rows of the large plain tables, which
-//! connections of ours copy piece by piece, by ranges of their pages. What comes out is one plain dump.
+//! `pg_dump` makes everything but the rows of the large plain tables, which connections of ours copy in the same
+//! snapshot, piece by piece, by ranges of their pages. What comes out is one plain dump.
 //!
 //! Its order: what has to be there before the rows (`--section=pre-data`), the pieces as they come, the other rows,
 //! and what comes after them (`--section=data --section=post-data`). Several `COPY` of one table restore like one.
@@ -47,7 +47,7 @@ pub(super) struct Plan {
     tables: Vec<Large>,
 }
 
-/// Why one `pg_dump` does it alone, although several connections were asked for.
+/// Whether connections of ours copy, or why one `pg_dump` does it alone.
 pub(super) enum Decision {
     Several(Plan),
     Alone(String),

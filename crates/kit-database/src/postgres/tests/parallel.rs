@@ -10,7 +10,7 @@ use tokio::io::AsyncReadExt as _;
 
 /// Every table is large, and a piece is two pages.
 pub(super) fn in_small_pieces(place: &Place, jobs: u8) -> PostgresDatabase {
-    let options = OpenOptions { dump_jobs: NonZeroU8::new(jobs), ..OpenOptions::default() };
+    let options = OpenOptions { dump_jobs: Some(jobs), ..OpenOptions::default() };
     let dump_sizes = Sizes { smallest_bytes: 1, piece_bytes: 16 * 1024 };
     PostgresDatabase { dump_sizes, ..place.database_with("shop", options) }
 }
@@ -48,6 +48,27 @@ async fn an_awkward_schema_comes_back_equal_by_us_and_by_plain_psql() {
     assert_eq!(place.server.sql("plain", "SELECT nextval('orders_id_seq')"), "701");
     drop(report);
     assert_eq!(place.left(), [""; 0]);
+}
+
+/// `pg_dump` quotes no name that needs it not; we always do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_tables_are_read_by_us_unless_pg_dump_is_asked_for() {
+    let place = Place::with(
+        "CREATE TABLE a (n integer, pad text); INSERT INTO a SELECT i, repeat('x', 500) FROM generate_series(1, 200) AS i",
+    );
+    let mut found = Vec::new();
+    for (dump_jobs, by_us) in [(None, true), (Some(1), true), (Some(0), false)] {
+        let database = PostgresDatabase {
+            dump_sizes: in_small_pieces(&place, 1).dump_sizes,
+            ..place.database_with("shop", OpenOptions { dump_jobs, ..OpenOptions::default() })
+        };
+        let (dump, report) = place.try_dump(&database).await.unwrap();
+        let text = String::from_utf8_lossy(&dump);
+        assert_eq!(text.matches("\nCOPY \"public\".\"a\" (").count() > 1, by_us, "{dump_jobs:?}");
+        assert_eq!(text.matches("\nCOPY public.a (").count(), usize::from(!by_us), "{dump_jobs:?}");
+        found.push(report.inspection.clone());
+    }
+    assert!(found.iter().all(|one| compare(one, &found[0]).is_empty()), "{found:?}");
 }
 
 /// Of two connections one holds the snapshot, so that one is left to read what was meant for several; with one, nothing

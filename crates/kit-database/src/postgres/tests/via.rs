@@ -64,7 +64,8 @@ async fn a_way_that_breaks_in_the_middle_leaves_no_dump() {
             ended += 1;
         }
     }
-    assert_eq!(ended, 2, "that of the counting and that of pg_dump");
+    // Each pg_dump may be done: what it has to write is small.
+    assert!((2..=4).contains(&ended), "those of the counting, of the copying, of each pg_dump: {ended}");
     let mut rest = Vec::new();
     dump.reader().read_to_end(&mut rest).await.unwrap();
     let error = dump.finish(&place.cx).await.unwrap_err();
