@@ -3,8 +3,10 @@
 //! A gzip file may have many members (RFC 1952, section 2.2); `gunzip` reads them as one. Independent ones
 //! can be made side by side, and each can be read without those before it.
 
+use crate::level;
 use flate2::bufread::GzDecoder;
 use kit_database::members::{self, HEADER_BYTES, TRAILER_BYTES};
+use kit_deflate::Encoder;
 use libdeflater::{CompressionLvl, Compressor, Decompressor};
 use std::cell::RefCell;
 use std::io::Read as _;
@@ -15,6 +17,9 @@ pub(crate) const BLOCK_BYTES: usize = 512 * 1024;
 /// What one thread makes member after member with: its tables and buffers are large.
 struct Maker {
     level: u8,
+    /// For the fastest level.
+    encoder: Encoder,
+    /// For all others, and for what does not get smaller.
     compressor: Compressor,
     member: Vec<u8>,
     checker: Checker,
@@ -22,9 +27,9 @@ struct Maker {
 
 /// True compression, or a broken machine: memory that forgets is found here, and not when the backup is needed.
 ///
-/// Every member by the library that compressed it, whose inflation is the quickest; one of several, the first among
-/// them, also by an independent and stricter one, the one that restores use: a mistake that both halves of a library
-/// agree on would not be made once only.
+/// Every member by the library whose inflation is the quickest; one of several, the first among them, also by an
+/// independent and stricter one, the one that restores use: a mistake that both halves of a library agree on would not be
+/// made once only.
 struct Checker {
     decompressor: Decompressor,
     back: Vec<u8>,
@@ -52,7 +57,13 @@ pub(crate) fn make(block: &[u8], level: u8) -> Result<Vec<u8>, String> {
 impl Maker {
     fn new(level: u8) -> Result<Self, String> {
         let lvl = CompressionLvl::new(i32::from(level)).map_err(|error| format!("{error:?}"))?;
-        Ok(Self { level, compressor: Compressor::new(lvl), member: Vec::new(), checker: Checker::new() })
+        Ok(Self {
+            level,
+            encoder: Encoder::new(),
+            compressor: Compressor::new(lvl),
+            member: Vec::new(),
+            checker: Checker::new(),
+        })
     }
 
     fn make(&mut self, block: &[u8]) -> Result<Vec<u8>, String> {
@@ -61,10 +72,17 @@ impl Maker {
             self.member.resize(most, 0);
         }
         let room = self.member.get_mut(HEADER_BYTES..most - TRAILER_BYTES).unwrap_or_default();
-        let deflated = self
-            .compressor
-            .deflate_compress(block, room)
-            .map_err(|error| format!("cannot compress: {error}"))?;
+        let fastest = match self.level {
+            level::FASTEST => self.encoder.deflate(block, room),
+            _ => None,
+        };
+        let deflated = match fastest {
+            Some(deflated) => deflated,
+            None => self
+                .compressor
+                .deflate_compress(block, room)
+                .map_err(|error| format!("cannot compress: {error}"))?,
+        };
         let member = members::frame(&mut self.member, deflated, block).ok_or("a member is too long")?;
         self.checker.check(block, member)?;
         // Members wait for the store: only what is in them may take memory.

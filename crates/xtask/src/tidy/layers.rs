@@ -23,8 +23,8 @@ const STEPS: [&str; 11] = [
 enum Layer {
     /// kit-contract: pure data.
     Contract,
-    /// kit-sequential: pure statistics.
-    Statistics,
+    /// kit-sequential, kit-deflate: pure, and by themselves.
+    Alone,
     /// kit-core.
     Core,
     /// Any other kit.
@@ -48,7 +48,7 @@ fn layer(package: &Package) -> Layer {
     match package.name.as_str() {
         _ if !in_crates => Layer::Outside,
         "kit-contract" => Layer::Contract,
-        "kit-sequential" => Layer::Statistics,
+        "kit-sequential" | "kit-deflate" => Layer::Alone,
         "kit-core" => Layer::Core,
         "kit-step" => Layer::Frame,
         "kit-testing" => Layer::Testing,
@@ -62,17 +62,15 @@ fn layer(package: &Package) -> Layer {
 
 /// Whether `from` may have `to` among its normal dependencies.
 fn allowed(from: Layer, to: &Package) -> bool {
-    use Layer::{
-        Automation, Contract, Core, Frame, Kit, Outside, Statistics, Step, Testing, Unplaced, Whole,
-    };
+    use Layer::{Alone, Automation, Contract, Core, Frame, Kit, Outside, Step, Testing, Unplaced, Whole};
     let target = layer(to);
     match from {
-        Contract | Statistics | Automation => false,
+        Alone | Contract | Automation => false,
         Core => target == Contract,
-        Kit => matches!(target, Contract | Core | Statistics | Kit),
+        Kit => matches!(target, Alone | Contract | Core | Kit),
         Frame => matches!(target, Contract | Core) || to.name == "kit-exec",
-        Testing => matches!(target, Contract | Core | Statistics | Kit | Frame),
-        Step => matches!(target, Contract | Core | Statistics | Kit | Frame),
+        Testing => matches!(target, Alone | Contract | Core | Kit | Frame),
+        Step => matches!(target, Alone | Contract | Core | Kit | Frame),
         Whole => !matches!(target, Testing | Automation | Outside),
         Outside => target != Automation,
         // Already a violation; more of them would not help.
@@ -120,6 +118,7 @@ mod tests {
             ("migrate", "kit-step"),
             ("migrate", "kit-database"),
             ("canary-gate", "kit-sequential"),
+            ("db-backup", "kit-deflate"),
             ("deploy-kit", "rollback"),
             ("kit-testing", "kit-store"),
             ("deploy-kit-tests", "kit-testing"),
@@ -138,6 +137,7 @@ mod tests {
             ("kit-store", "kit-testing"),
             ("kit-step", "kit-store"),
             ("kit-sequential", "kit-contract"),
+            ("kit-deflate", "kit-core"),
             ("kit-database", "migrate"),
             ("migrate", "db-backup"),
             ("migrate", "deploy-kit"),

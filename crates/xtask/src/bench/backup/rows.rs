@@ -237,8 +237,12 @@ fn restore_by_hand<'a>(server: &'a Server, folder: &'a Path) -> Row<'a> {
         written: None,
         before: Box::new(move || {
             if !out.exists() {
-                let status = shell(server, "bench", "pg_dump | pigz -1 > \"$OUT\"", &out).status();
-                status.map_err(|source| Error::Spawn { program: "pg_dump".to_owned(), source })?;
+                let mut pipeline = shell(server, "bench", "pg_dump | pigz -1 > \"$OUT\"", &out);
+                let spawn = |source| Error::Spawn { program: "pg_dump".to_owned(), source };
+                let status = pipeline.status().map_err(spawn)?;
+                if !status.success() {
+                    return Err(Error::Failed { command: format!("{pipeline:?}"), status });
+                }
             }
             server.sql("postgres", "DROP DATABASE IF EXISTS restored WITH (FORCE)")?;
             server.sql("postgres", "CREATE DATABASE restored TEMPLATE template0")
