@@ -241,6 +241,8 @@ fn restore_by_hand<'a>(server: &'a Server, folder: &'a Path) -> Row<'a> {
                 let spawn = |source| Error::Spawn { program: "pg_dump".to_owned(), source };
                 let status = pipeline.status().map_err(spawn)?;
                 if !status.success() {
+                    // What is there by now is half of one, and the next run would take it.
+                    remove(&out)?;
                     return Err(Error::Failed { command: format!("{pipeline:?}"), status });
                 }
             }
