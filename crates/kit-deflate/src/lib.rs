@@ -2,8 +2,8 @@
 //!
 //! A dump is rows that resemble each other: long stretches of a row stand in one shortly before it, and what differs
 //! are digits that are worth no search. General libraries look for matches of three and four bytes, and at several
-//! places for each; of these dumps they take twice the time of what is here for an output that is no smaller. What
-//! suffers is prose, whose matches are short: there the output is about a tenth larger than theirs.
+//! places for each; of these dumps they take a third more time for an output that is no smaller. What suffers is prose,
+//! whose matches are short: there the output is about a tenth larger than theirs.
 //!
 //! The scheme is that of the fast levels of ISA-L's igzip: one look per place into one small table ([`matches`]), what
 //! is found as tokens of one size ([`tokens`]), and each token written without a branch by codes made for so many of them
