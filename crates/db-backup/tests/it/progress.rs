@@ -15,7 +15,8 @@ pub(super) fn is_seen_at_a_terminal(shop: &Shop) {
     let drawn: Vec<&str> = ran.stdout.split("\r\u{1b}[K").collect();
     let (progress, rest): (Vec<&str>, Vec<&str>) =
         drawn.iter().partition(|text| text.contains("main: copying: "));
-    assert!(progress.len() > 1, "{}", ran.stdout);
+    // How often it is drawn is a matter of how long the rest takes.
+    assert!(!progress.is_empty(), "{}", ran.stdout);
     for text in progress {
         assert!(!text.contains('\n') && text.contains(" MiB, ") || text.contains(" B, "), "{text:?}");
     }
