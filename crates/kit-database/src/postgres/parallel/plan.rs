@@ -42,8 +42,8 @@ pub(super) struct Piece {
 pub(super) const TAIL: &str = "\\.\n\n\n";
 
 /// The pieces of all of them, table after table, the largest first. Mixed, they would keep the server and the compression
-/// busy more evenly; but a restore by several sessions has to wait for all of them wherever the table changes, and took a
-/// third longer.
+/// busy more evenly; but a restore by several sessions has to wait for all of them wherever the table changes, and took
+/// nearly a third longer.
 pub(super) fn pieces(mut tables: Vec<Large>, piece_bytes: u64) -> Vec<Piece> {
     tables.sort_by(|one, two| two.size_bytes.cmp(&one.size_bytes).then_with(|| one.table.cmp(&two.table)));
     tables.iter().flat_map(|large| of_table(large, piece_bytes)).collect()
