@@ -5,10 +5,10 @@
 //! places for each; of these dumps they take a third more time for an output that is no smaller. What suffers is prose,
 //! whose matches are short: there the output is about a tenth larger than theirs.
 //!
-//! The scheme is that of the fast levels of ISA-L's igzip: one look per place into one small table ([`matches`]), what
-//! is found as tokens of one size ([`tokens`]), and each token written without a branch by codes made for so many of them
-//! ([`block`], [`huffman`]). Nothing here has to be trusted: whoever makes a backup inflates every block with a library
-//! and compares.
+//! The scheme is that of the fast levels of ISA-L's igzip: one look per place into one small table ([`mod@matches`]),
+//! what is found as tokens of one size ([`tokens`]), and each token written without a branch by codes made for so many
+//! of them ([`block`], [`huffman`]). Nothing here has to be trusted: whoever makes a backup inflates every block with a
+//! library and compares.
 //!
 //! Pure: bytes in, bytes out, and the same bytes always come out the same.
 
