@@ -18,7 +18,7 @@ const MOST_BYTES: usize = 64 << 20;
 /// What a loader is told.
 #[derive(Debug)]
 pub(super) enum Order {
-    /// Whole rows of this COPY statement, which is begun if none goes on.
+    /// Whole rows of this COPY statement, which is begun if it does not go on. Another one is ended.
     Rows(Arc<str>, BytesMut),
     /// There are no more of it. Answered once the server has all of them.
     End(oneshot::Sender<()>),
@@ -47,39 +47,47 @@ pub(super) async fn load(
     mut connection: PgConnection,
     mut orders: Receiver<Order>,
 ) -> Result<(), sqlx::Error> {
-    while let Some(order) = orders.recv().await {
-        match order {
-            Order::Rows(statement, rows) => copy(&mut connection, &statement, rows, &mut orders).await?,
+    let mut next = orders.recv().await;
+    while let Some(order) = next {
+        next = match order {
+            Order::Rows(statement, rows) => copy(&mut connection, (statement, rows), &mut orders).await?,
             // Its COPY was ended already.
             Order::End(told) => {
                 let _ = told.send(());
+                None
             }
+        };
+        if next.is_none() {
+            next = orders.recv().await;
         }
     }
     connect::close(connection).await;
     Ok(())
 }
 
-/// One COPY, from its first rows to its end.
+/// One COPY, from its first rows to its end. Gives the rows of another one that came instead of more.
 async fn copy(
     connection: &mut PgConnection,
-    statement: &str,
-    first: BytesMut,
+    (statement, first): (Arc<str>, BytesMut),
     orders: &mut Receiver<Order>,
-) -> Result<(), sqlx::Error> {
-    let mut copy: PgCopyIn<&mut PgConnection> = connection.copy_in_raw(statement).await?;
+) -> Result<Option<Order>, sqlx::Error> {
+    let mut copy: PgCopyIn<&mut PgConnection> = connection.copy_in_raw(&statement).await?;
     let mut bytes = first.len();
     copy.send(first).await?;
     while bytes < MOST_BYTES {
         match orders.recv().await {
-            Some(Order::Rows(_, rows)) => {
+            Some(Order::Rows(of, rows)) if of == statement => {
                 bytes += rows.len();
                 copy.send(rows).await?;
+            }
+            Some(other @ Order::Rows(..)) => {
+                copy.finish().await?;
+                return Ok(Some(other));
             }
             Some(Order::End(told)) => {
                 copy.finish().await?;
                 let _ = told.send(());
-                return Ok(());
+                return Ok(None);
             }
             None => {
                 copy.abort("the rows broke off").await?;
@@ -87,7 +95,7 @@ async fn copy(
             }
         }
     }
-    copy.finish().await.map(drop)
+    copy.finish().await.map(|_| None)
 }
 
 /// Statements that nobody has begun yet.

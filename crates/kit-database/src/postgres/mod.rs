@@ -16,6 +16,7 @@ mod header;
 mod ident;
 mod in_place;
 mod inspect;
+mod judged;
 mod loader;
 mod migrate;
 mod one_transaction;

@@ -1,7 +1,7 @@
 //! A dump into an empty database by several sessions: one `psql` makes what the rows need, several connections load rows
 //! side by side, several make indexes, a `psql` makes the rest. Rows of one table are dealt out in whole lines, so that a
-//! single large table gains, too, and little is held but what is on its way. Tables are filled one after the other, in the
-//! order of the dump, since what checks a row may ask other tables.
+//! single large table gains, too, and little is held but what is on its way. A table whose rows are judged by functions is
+//! filled when those before it are full, and those behind it wait for it: a function may ask other tables.
 //!
 //! What is small is not worth other sessions: the `psql` that is there loads it, and makes the indexes of a small database.
 //!
@@ -11,6 +11,7 @@ use super::address::Address;
 use super::after::{Entries, Step};
 use super::clients::Clients;
 use super::connect::Doing;
+use super::ident::Qualified;
 use super::restore::{PIECE_BYTES, unreadable};
 use super::scan::{Scanner, UNKNOWN_TABLE};
 use super::sessions::{Sessions, Stopped};
@@ -19,6 +20,7 @@ use crate::DatabaseError;
 use crate::schema_file::Nowhere;
 use bytes::BytesMut;
 use kit_core::{Context, Rows};
+use std::collections::BTreeSet;
 use std::num::NonZeroU8;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
@@ -42,9 +44,12 @@ pub(super) async fn run(
         splitter: Splitter::default(),
         at: At::Before,
         copy: Arc::from(""),
+        table: None,
         held: Vec::new(),
         held_bytes: 0,
         is_large: false,
+        large: BTreeSet::new(),
+        judged: BTreeSet::new(),
         all_bytes: 0,
         after: Entries::of(&[]),
         at_once: Vec::new(),
@@ -82,11 +87,17 @@ struct Restore<'a> {
     at: At,
     /// The COPY whose rows come.
     copy: Arc<str>,
+    /// Its table.
+    table: Option<Qualified>,
     /// Rows of a table that may turn out to be small.
     held: Vec<BytesMut>,
     held_bytes: usize,
-    /// The table is not small.
+    /// The rows that come go to the connections.
     is_large: bool,
+    /// The COPYs whose rows went to the connections: a dump of ours has a large table in pieces, among those of others.
+    large: BTreeSet<Arc<str>>,
+    /// Tables whose rows are judged by functions. Not known before there are connections.
+    judged: BTreeSet<Qualified>,
     /// Rows of all tables.
     all_bytes: u64,
     /// What comes after the rows.
@@ -152,6 +163,8 @@ impl Restore<'_> {
                 self.end_after().await?;
                 self.in_order(bytes.into()).await
             }
+            // No `psql`: none is in the middle of a statement, either.
+            Part::Between if !self.sessions.has_program() && says_nothing(&bytes) => Ok(()),
             Part::Before | Part::Between | Part::After => self.in_order(bytes.into()).await,
             Part::Copy => self.copy(bytes).await,
             Part::Rows => self.rows(bytes).await,
@@ -168,13 +181,25 @@ impl Restore<'_> {
         if self.copy.as_bytes() == &statement[..] {
             return Ok(());
         }
-        self.sessions.end_table().await?;
-        self.is_large = false;
-        let Ok(statement) = String::from_utf8(statement.into()) else {
-            return Err(Stopped::Incomplete(UNKNOWN_TABLE.to_owned()));
-        };
+        let unknown = || Stopped::Incomplete(UNKNOWN_TABLE.to_owned());
+        let statement = String::from_utf8(statement.into()).map_err(|_| unknown())?;
+        let table = statement.strip_prefix("COPY ").and_then(Qualified::parse).ok_or_else(unknown)?.0;
+        let was_judged = self.is_judged();
         self.copy = statement.into();
+        self.table = Some(table);
+        if was_judged || self.is_judged() {
+            self.sessions.end_rows().await?;
+        }
+        self.is_large = self.large.contains(&self.copy);
+        if self.is_large && !self.judged.is_empty() {
+            // What the `psql` fills may be judged.
+            self.sessions.end_program().await?;
+        }
         Ok(())
+    }
+
+    fn is_judged(&self) -> bool {
+        self.table.as_ref().is_some_and(|table| self.judged.contains(table))
     }
 
     async fn rows(&mut self, rows: BytesMut) -> Result<(), Stopped> {
@@ -187,10 +212,13 @@ impl Restore<'_> {
         if self.held_bytes <= SMALL_BYTES {
             return Ok(());
         }
-        // The rows need all that was made and filled before.
+        // The rows need all that was made before.
         self.sessions.end_program().await?;
-        self.sessions.open(self.jobs, self.splitter.prelude()).await?;
+        if !self.sessions.has_loaders() {
+            self.judged = self.sessions.open(self.jobs, self.splitter.prelude()).await?;
+        }
         self.is_large = true;
+        self.large.insert(Arc::clone(&self.copy));
         for rows in self.let_go() {
             self.sessions.load(Arc::clone(&self.copy), rows).await?;
         }
@@ -272,5 +300,26 @@ impl Restore<'_> {
     /// With which a `psql` begins that is not the first.
     fn settings(&self) -> Vec<u8> {
         [self.splitter.prelude(), self.splitter.defaults(), self.after.settings()].concat()
+    }
+}
+
+/// True of what stands around the rows of a table: nothing but comments and empty lines.
+fn says_nothing(lines: &[u8]) -> bool {
+    lines.split(|byte| *byte == b'\n').all(|line| line.is_empty() || line.starts_with(b"--"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_around_rows_says_nothing_unless_it_is_a_statement() {
+        assert!(says_nothing(
+            b"\n\n--\n-- Data for Name: a; Type: TABLE DATA; Schema: public; Owner: -\n--\n\n"
+        ));
+        assert!(!says_nothing(
+            b"\n--\n-- Name: s; Type: SEQUENCE SET\n--\n\nSELECT pg_catalog.setval('s', 1);\n"
+        ));
+        assert!(!says_nothing(b" "), "only what is known to say nothing does");
     }
 }

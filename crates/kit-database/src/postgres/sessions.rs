@@ -4,6 +4,8 @@
 use super::address::Address;
 use super::clients::Clients;
 use super::connect::Doing;
+use super::ident::Qualified;
+use super::judged::judged_by_functions;
 use super::loader::{self, Order};
 use super::restore::{AHEAD, OPTIONS, judge, judge_answer, psql};
 use crate::DatabaseError;
@@ -12,6 +14,7 @@ use bytes::BytesMut;
 use kit_core::Context;
 use kit_exec::ExecError;
 use sqlx::postgres::PgConnection;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Sender, channel};
@@ -72,8 +75,8 @@ struct Program {
 
 struct Loader {
     orders: Sender<Order>,
-    /// It has rows of the table that is being filled.
-    has_rows: bool,
+    /// The COPY of the rows that it got last, unless its end was heard.
+    copy: Option<Arc<str>>,
 }
 
 impl<'a> Sessions<'a> {
@@ -99,19 +102,27 @@ impl<'a> Sessions<'a> {
         self.program = Some(Program { pieces: sender, task: task.id() });
     }
 
-    /// Opens connections for rows, if there are none.
-    pub(super) async fn open(&mut self, jobs: usize, prelude: &[u8]) -> Result<(), Stopped> {
-        if !self.loaders.is_empty() {
-            return Ok(());
-        }
+    /// True if there are connections for rows.
+    pub(super) const fn has_loaders(&self) -> bool {
+        !self.loaders.is_empty()
+    }
+
+    /// Opens connections for rows. Gives the tables whose rows are judged by functions.
+    pub(super) async fn open(&mut self, jobs: usize, prelude: &[u8]) -> Result<BTreeSet<Qualified>, Stopped> {
+        let mut judged = BTreeSet::new();
         for _ in 0..jobs {
-            let Some(connection) = self.connection(prelude, self.loaders.is_empty()).await? else { break };
+            let is_first = self.loaders.is_empty();
+            let Some(mut connection) = self.connection(prelude, is_first).await? else { break };
+            if is_first {
+                let asked = self.doing.run(self.cx, judged_by_functions(&mut connection)).await;
+                judged = asked.map_err(Stopped::Opened)?;
+            }
             let (orders, given) = channel(AHEAD);
             self.tasks
                 .spawn(async move { loader::load(connection, given).await.map_err(Failed::Connection) });
-            self.loaders.push(Loader { orders, has_rows: false });
+            self.loaders.push(Loader { orders, copy: None });
         }
-        Ok(())
+        Ok(judged)
     }
 
     /// Runs statements that need nothing of each other side by side, to their end.
@@ -149,33 +160,43 @@ impl<'a> Sessions<'a> {
         }
     }
 
-    /// To the first connection that has room, so that what is small is loaded by one.
+    /// To a connection that has room: the first that has rows of the same COPY, so that what is small is loaded by one,
+    /// else the first that has nothing to do, else any.
     pub(super) async fn load(&mut self, statement: Arc<str>, rows: BytesMut) -> Result<(), Stopped> {
-        let mut order = Order::Rows(statement, rows);
-        for loader in &mut self.loaders {
+        let mut order = Order::Rows(Arc::clone(&statement), rows);
+        let mut preferred: Vec<&mut Loader> = self.loaders.iter_mut().collect();
+        // Stable.
+        preferred.sort_by_key(|loader| match &loader.copy {
+            Some(copy) if *copy == statement => 0,
+            None => 1,
+            Some(_) => 2,
+        });
+        for loader in &mut preferred {
             match loader.orders.try_send(order) {
                 Ok(()) => {
-                    loader.has_rows = true;
+                    loader.copy = Some(statement);
                     return Ok(());
                 }
                 Err(TrySendError::Full(back)) => order = back,
                 Err(TrySendError::Closed(_)) => return Err(Stopped::Gone),
             }
         }
-        let waiting = self.loaders.iter().map(|loader| Box::pin(loader.orders.reserve()));
+        let waiting = preferred.iter().map(|loader| Box::pin(loader.orders.reserve()));
         let (free, index, _) = futures_util::future::select_all(waiting).await;
         free.map_err(|_| Stopped::Gone)?.send(order);
-        if let Some(loader) = self.loaders.get_mut(index) {
-            loader.has_rows = true;
+        if let Some(loader) = preferred.get_mut(index) {
+            loader.copy = Some(statement);
         }
         Ok(())
     }
 
-    /// Waits until the server has all rows of the table that is being filled.
-    pub(super) async fn end_table(&mut self) -> Result<(), Stopped> {
+    /// Waits until the server has all rows that the connections got.
+    pub(super) async fn end_rows(&mut self) -> Result<(), Stopped> {
         let mut ended = Vec::new();
-        for loader in self.loaders.iter_mut().filter(|loader| loader.has_rows) {
-            loader.has_rows = false;
+        for loader in &mut self.loaders {
+            if loader.copy.take().is_none() {
+                continue;
+            }
             let (told, heard) = oneshot::channel();
             loader.orders.send(Order::End(told)).await.map_err(|_| Stopped::Gone)?;
             ended.push(heard);
@@ -203,7 +224,7 @@ impl<'a> Sessions<'a> {
 
     /// Tells all of them that this was all, and waits for them.
     pub(super) async fn end(&mut self) -> Result<(), Stopped> {
-        self.end_table().await?;
+        self.end_rows().await?;
         self.loaders.clear();
         if let Some(program) = self.program.take() {
             // Who is gone says why below.

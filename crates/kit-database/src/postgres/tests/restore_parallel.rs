@@ -1,6 +1,9 @@
 //! Restores by several sessions.
 
+use super::super::PostgresDatabase;
+use super::super::parallel::Sizes;
 use super::content::AWKWARD;
+use super::parallel::in_small_pieces;
 use super::{Place, needs};
 use crate::{Database as _, DatabaseError, Depth, OpenOptions, compare};
 use kit_core::Cause;
@@ -89,17 +92,20 @@ fn a_given_number_of_sessions_wins_and_else_the_cores_say_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn tables_are_filled_in_the_order_of_the_dump() {
+async fn tables_that_functions_judge_are_filled_when_all_before_them_are_and_none_after_them() {
     let place = Place::with(
         "CREATE TABLE a (n integer, pad text); INSERT INTO a SELECT i, repeat('x', 500) FROM generate_series(1, 5000) AS i;
          CREATE FUNCTION knows(wanted bigint) RETURNS boolean LANGUAGE sql AS 'SELECT count(*) = wanted FROM public.a';
          CREATE TABLE b (n integer CHECK (knows(5000))); INSERT INTO b SELECT generate_series(1, 1000);
          CREATE FUNCTION has(wanted bigint) RETURNS boolean LANGUAGE sql AS 'SELECT count(*) = wanted FROM public.b';
-         CREATE TABLE c (n integer CHECK (has(1000)), pad text); INSERT INTO c SELECT i, repeat('x', 500) FROM generate_series(1, 3000) AS i",
+         CREATE TABLE d (n integer, pad text);
+         CREATE FUNCTION alone() RETURNS boolean LANGUAGE sql AS 'SELECT public.knows(5000) AND NOT EXISTS (SELECT FROM public.d)';
+         CREATE TABLE c (n integer CHECK (has(1000) AND alone()), pad text);
+         INSERT INTO c SELECT i, repeat('x', 500) FROM generate_series(1, 3000) AS i; INSERT INTO d SELECT * FROM a",
     );
     let (dump, report) = place.dump().await;
     let database = place.database_with("shop", side_by_side());
-    // a and c are large, b is small.
+    // b is small, the others are large.
     let restored = place.restored_by(&database, &dump, needs(&report), Depth::Content).await.unwrap();
     assert_eq!(compare(&report.inspection, &restored), []);
     // A name in letters that nobody knows the meaning of.
@@ -109,6 +115,32 @@ async fn tables_are_filled_in_the_order_of_the_dump() {
     let broken = [head.as_bytes(), unknown, tail.as_bytes()].concat();
     let restored = place.restored_by(&database, &broken, needs(&report), Depth::Rows).await;
     assert!(matches!(restored, Err(DatabaseError::Truncated { .. })), "{restored:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pieces_of_mixed_tables_are_loaded_side_by_side_and_no_psql_is_started_between_them() {
+    let rows = "SELECT i, repeat('x', 500) FROM generate_series(1, 20000) AS i";
+    let place = Place::with(&format!(
+        "CREATE TABLE a (n integer, pad text); INSERT INTO a {rows}; CREATE TABLE b (n integer, pad text);
+         INSERT INTO b {rows}; CREATE TABLE c (n integer, pad text); INSERT INTO c {rows};
+         CREATE FUNCTION is_odd(integer) RETURNS boolean LANGUAGE sql AS 'SELECT $1 % 2 = 1';
+         CREATE TABLE judged (n integer CHECK (is_odd(n))); INSERT INTO judged VALUES (1)"
+    ));
+    let in_pieces = in_small_pieces(&place, 1);
+    let dump_sizes = Sizes { piece_bytes: 2 << 20, ..in_pieces.dump_sizes };
+    let (dump, report) = place.try_dump(&PostgresDatabase { dump_sizes, ..in_pieces }).await.unwrap();
+    let text = String::from_utf8_lossy(&dump);
+    let copied: Vec<&str> = text.lines().filter(|line| line.starts_with("COPY ")).collect();
+    let changes = copied.windows(2).filter(|pair| pair[0] != pair[1]).count();
+    assert!(changes > 12, "{copied:?}");
+    let database = place.database_with("shop", side_by_side());
+    let mut reader = dump.as_slice();
+    let beside = database.restore_beside(&place.cx, &mut reader, Some(needs(&report)), "r1").await.unwrap();
+    let asked = format!("SELECT sessions FROM pg_stat_database WHERE datname = '{}'", beside.name);
+    let sessions: usize = place.server.sql("postgres", &asked).parse().unwrap();
+    assert!((4..=changes).contains(&sessions), "{sessions} sessions for {changes} changes of the table");
+    let found = database.inspect_beside(&place.cx, &beside, Depth::Content).await.unwrap();
+    assert_eq!(compare(&report.inspection, &found), []);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
