@@ -17,6 +17,7 @@ mod ident;
 mod in_place;
 mod inspect;
 mod judged;
+mod keeper;
 mod loader;
 mod migrate;
 mod one_transaction;

@@ -219,6 +219,9 @@ impl Restore<'_> {
         }
         self.is_large = true;
         self.large.insert(Arc::clone(&self.copy));
+        if let Some(table) = &self.table {
+            self.sessions.keep(table);
+        }
         for rows in self.let_go() {
             self.sessions.load(Arc::clone(&self.copy), rows).await?;
         }

@@ -6,6 +6,7 @@ use super::clients::Clients;
 use super::connect::Doing;
 use super::ident::Qualified;
 use super::judged::judged_by_functions;
+use super::keeper;
 use super::loader::{self, Order};
 use super::restore::{AHEAD, OPTIONS, judge, judge_answer, psql};
 use crate::DatabaseError;
@@ -17,7 +18,7 @@ use sqlx::postgres::PgConnection;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::mpsc::{Sender, channel};
+use tokio::sync::mpsc::{Sender, UnboundedSender, channel, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
@@ -65,6 +66,8 @@ pub(super) struct Sessions<'a> {
     tasks: JoinSet<Result<(), Failed>>,
     program: Option<Program>,
     loaders: Vec<Loader>,
+    /// The tables that are to be kept from autovacuum, if there is a connection for that.
+    keeping: Option<UnboundedSender<Qualified>>,
 }
 
 /// A `psql`.
@@ -82,7 +85,8 @@ struct Loader {
 impl<'a> Sessions<'a> {
     /// None yet.
     pub(super) fn new(cx: &'a Context, address: &'a Address, clients: &'a Clients, doing: Doing<'a>) -> Self {
-        Self { cx, address, clients, doing, tasks: JoinSet::new(), program: None, loaders: Vec::new() }
+        let (tasks, program, loaders, keeping) = (JoinSet::new(), None, Vec::new(), None);
+        Self { cx, address, clients, doing, tasks, program, loaders, keeping }
     }
 
     /// True if there is a `psql`.
@@ -122,7 +126,22 @@ impl<'a> Sessions<'a> {
                 .spawn(async move { loader::load(connection, given).await.map_err(Failed::Connection) });
             self.loaders.push(Loader { orders, copy: None });
         }
+        if let Some(connection) = self.connection(prelude, false).await? {
+            let (sender, tables) = unbounded_channel();
+            self.tasks.spawn(async move {
+                keeper::keep(connection, tables).await;
+                Ok(())
+            });
+            self.keeping = Some(sender);
+        }
         Ok(judged)
+    }
+
+    /// Keeps autovacuum away from a table until all rows are there.
+    pub(super) fn keep(&self, table: &Qualified) {
+        if let Some(keeping) = &self.keeping {
+            let _ = keeping.send(table.clone());
+        }
     }
 
     /// Runs statements that need nothing of each other side by side, to their end.
@@ -226,6 +245,7 @@ impl<'a> Sessions<'a> {
     pub(super) async fn end(&mut self) -> Result<(), Stopped> {
         self.end_rows().await?;
         self.loaders.clear();
+        self.keeping = None;
         if let Some(program) = self.program.take() {
             // Who is gone says why below.
             let _ = program.pieces.send(Piece::End).await;
@@ -253,6 +273,7 @@ impl<'a> Sessions<'a> {
             }
         }
         self.loaders.clear();
+        self.keeping = None;
         if let Some(program) = self.program.take() {
             let _ = program.pieces.try_send(Piece::Failed);
         }

@@ -161,3 +161,33 @@ async fn what_is_stopped_among_the_rows_leaves_nothing() {
     let beside = "SELECT count(*) FROM pg_database WHERE datname LIKE 'shop_%'";
     assert_eq!(place.server.sql("postgres", beside), "0");
 }
+
+/// Whoever makes an index would wait a second for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn autovacuum_is_kept_away_from_what_is_being_filled() {
+    let place = Place::with(
+        "CREATE TABLE a (n integer PRIMARY KEY, pad text); INSERT INTO a SELECT i, repeat('x', 500) FROM generate_series(1, 9000) AS i",
+    );
+    let (dump, report) = place.dump().await;
+    let database = place.database_with("shop", side_by_side());
+    let (mut writer, mut reader) = tokio::io::duplex(64 << 10);
+    let watch = async {
+        writer.write_all(&dump[..dump.len() / 2]).await.unwrap();
+        // Autovacuum would ask for the same lock, which only one can have.
+        let locked = "DO $$ BEGIN FOR i IN 1..1000 LOOP PERFORM FROM pg_locks JOIN pg_stat_activity USING (pid)
+            WHERE granted AND mode = 'ShareUpdateExclusiveLock' AND application_name = 'deploy-kit'; IF FOUND THEN RETURN; END IF; PERFORM pg_sleep(0.01); END LOOP;
+            RAISE 'nobody keeps it away'; END $$";
+        place.server.sql("postgres", locked);
+        writer.write_all(&dump[dump.len() / 2..]).await.unwrap();
+        drop(writer);
+    };
+    let restore = database.restore_beside(&place.cx, &mut reader, Some(needs(&report)), "r1");
+    let (restored, ()) = tokio::join!(restore, watch);
+    let beside = restored.unwrap();
+    let found = database.inspect_beside(&place.cx, &beside, Depth::Content).await.unwrap();
+    assert_eq!(compare(&report.inspection, &found), []);
+    assert_eq!(
+        place.server.sql("postgres", "SELECT count(*) FROM pg_locks WHERE mode = 'ShareUpdateExclusiveLock'"),
+        "0"
+    );
+}

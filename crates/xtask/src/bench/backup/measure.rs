@@ -96,6 +96,15 @@ pub(super) fn line(row: &Row<'_>, sample: &Sample) -> String {
     )
 }
 
+/// What a row that comes several times in a round counts with: the mean of its times, and the largest of the rest.
+pub(super) fn mean(samples: &[Sample]) -> Option<Sample> {
+    Some(Sample {
+        seconds: samples.iter().map(|sample| sample.seconds).sum::<f64>() / samples.len() as f64,
+        bytes: samples.iter().map(|sample| sample.bytes).max()?,
+        peak_kib: samples.iter().map(|sample| sample.peak_kib).max()?,
+    })
+}
+
 /// Medians of all rounds, of which `base` holds what it is compared with.
 pub(super) fn medians(samples: &[Sample], base: &[Sample]) -> Option<Measured> {
     let seconds: Vec<f64> = samples.iter().map(|sample| sample.seconds).collect();
@@ -132,5 +141,7 @@ mod tests {
         assert_eq!(medians(&samples, &base), Some(expected));
         assert_eq!(medians(&samples, &samples).map(|measured| measured.ratio), Some(1.0));
         assert_eq!(medians(&[], &[]), None);
+        assert_eq!(mean(&samples), Some(sample(2.0, 30, 9)));
+        assert_eq!(mean(&[]), None);
     }
 }

@@ -15,7 +15,7 @@ use report::Line;
 use rows::Row;
 use server::Server;
 use sink::Sink;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
@@ -65,19 +65,25 @@ pub(super) fn run(workspace: &Workspace, args: &Args) -> Result<bool, Error> {
         measure::run(row)?;
     }
     for round in 1..=args.runs {
+        let mut of_round: BTreeMap<&'static str, Vec<Sample>> = BTreeMap::new();
         // In turn, so that what the machine does besides hits all of them.
         for row in &rows {
             let sample = measure::run(row)?;
             println!("{round}/{}  {}", args.runs, measure::line(row, &sample));
-            samples.entry(row.name).or_default().push(sample);
+            of_round.entry(row.name).or_default().push(sample);
             if let Some((name, seconds)) = &row.part {
                 let part = Sample::of_part(seconds()?);
                 println!("{round}/{}  {:>7.2} s  {name}", args.runs, part.seconds);
-                samples.entry(name).or_default().push(part);
+                of_round.entry(name).or_default().push(part);
             }
         }
+        for (name, of_row) in of_round {
+            samples.entry(name).or_default().extend(measure::mean(&of_row));
+        }
     }
-    let lines: Vec<Line> = rows.iter().flat_map(|row| lines(row, &samples)).collect();
+    let mut shown = BTreeSet::new();
+    let lines: Vec<Line> =
+        rows.iter().filter(|row| shown.insert(row.name)).flat_map(|row| lines(row, &samples)).collect();
     let text = report::table(&lines, args, &report::Machine::here(workspace)?);
     println!("\n{text}");
     report::write(workspace, &text)?;

@@ -49,7 +49,7 @@ pub(super) fn table(lines: &[Line], args: &Args, machine: &Machine) -> String {
     let mut text = String::new();
     let _ = writeln!(
         text,
-        "`cargo xtask bench backup --runs {} --accounts {} --articles {}`: medians of {} runs, all rows in turn, ratios those within a run, on {} cores ({}), \
+        "`cargo xtask bench backup --runs {} --accounts {} --articles {}`: medians of {} runs, all rows in turn, ratios those within a run (to the mean of `pg_dump`'s three there, and of the two of `gunzip \\| psql`), on {} cores ({}), \
          server and programs on one machine, {}. The programs of this repository and \
          `aws s3 cp` write to an S3 server in the process that measures, which keeps what it gets in memory and checks nothing; \
          the others to the disk. Those of this repository also digest, inflate and compare every member, and count rows.\n",

@@ -58,7 +58,7 @@ pub(super) const GZIP: &str = "`pg_dump \\| gzip > file`";
 pub(super) const GUNZIP: &str = "`gunzip \\| psql`";
 
 /// All of them, in the order of the table: next to each other what is compared with each other, because a machine is
-/// seldom as fast as it was a minute ago.
+/// seldom as fast as it was a minute ago. What ours are compared with comes before each of them, since it varies most.
 pub(super) fn all<'a>(
     workspace: &'a Workspace,
     server: &'a Server,
@@ -121,13 +121,17 @@ pub(super) fn all<'a>(
         )),
         ..backup("`db-backup --proof schema`", "schema")
     };
+    let alone = || Row { written: None, ..pipeline(R, "pg_dump > /dev/null") };
     vec![
-        Row { written: None, ..pipeline(R, "pg_dump > /dev/null") },
+        alone(),
         backup("`db-backup --proof stream`", "stream"),
+        alone(),
         side_by_side,
+        alone(),
         by_schema,
         restore_by_hand(server, folder),
         restore((workspace, server, sink, folder), ("`db-restore --no-swap`", "of which restoring"), &[]),
+        restore_by_hand(server, folder),
         restore(
             (workspace, server, sink, folder),
             ("`db-restore --no-swap --jobs 1`", "of which restoring, `--jobs 1`"),
