@@ -25,7 +25,9 @@ pub struct Rows(Arc<RowCounts>);
 struct RowCounts {
     passed: AtomicU64,
     /// 0: nobody has counted them yet. Of none, none is left either.
-    total: AtomicU64,
+    counted: AtomicU64,
+    /// Those that were not counted, more or less.
+    estimated: AtomicU64,
 }
 
 impl Rows {
@@ -39,9 +41,26 @@ impl Rows {
         self.0.passed.load(Relaxed)
     }
 
-    /// There are so many in all.
+    /// There are so many, and no others.
     pub fn counted(&self, rows: u64) {
-        self.0.total.store(rows, Relaxed);
+        self.0.counted.store(rows, Relaxed);
+        self.0.estimated.store(0, Relaxed);
+    }
+
+    /// Beside those that are [estimated](Self::estimated) there are so many.
+    pub fn others_counted(&self, rows: u64) {
+        self.0.counted.store(rows, Relaxed);
+    }
+
+    /// There may be about so many, beside those that are counted.
+    pub fn estimated(&self, rows: u64) {
+        self.0.estimated.store(rows, Relaxed);
+    }
+
+    /// How many there are in all, as far as is known, and whether that is an estimate.
+    pub fn total(&self) -> Option<(u64, bool)> {
+        let (counted, estimated) = (self.0.counted.load(Relaxed), self.0.estimated.load(Relaxed));
+        Some((counted.saturating_add(estimated), estimated > 0)).filter(|(rows, _)| *rows > 0)
     }
 }
 
@@ -112,14 +131,11 @@ impl Teller {
             if bytes != before {
                 (before, moved) = (bytes, now);
             }
-            let count = |of: fn(&RowCounts) -> &AtomicU64| {
-                self.rows.as_ref().map(|rows| of(&rows.0).load(Relaxed)).filter(|count| *count > 0)
-            };
             let seen = Seen {
                 bytes,
                 total_bytes: self.total_bytes,
-                rows: count(|rows| &rows.passed),
-                total_rows: count(|rows| &rows.total),
+                rows: self.rows.as_ref().map(Rows::so_far).filter(|rows| *rows > 0),
+                total_rows: self.rows.as_ref().and_then(Rows::total),
                 took: now.saturating_sub(began),
                 still: now.saturating_sub(moved),
             };
@@ -143,13 +159,20 @@ fn pause(took: Duration) -> Duration {
     (took / 10).clamp(SHORTEST, LONGEST)
 }
 
+/// Three digits, since whoever estimates knows no more.
+fn rounded(count: u64) -> u64 {
+    let unit = 10_u64.pow(count.checked_ilog10().unwrap_or_default().saturating_sub(2));
+    count.saturating_add(unit / 2) / unit * unit
+}
+
 /// What is known at one moment.
 #[derive(Clone, Copy, Debug, Default)]
 struct Seen {
     bytes: u64,
     total_bytes: Option<u64>,
     rows: Option<u64>,
-    total_rows: Option<u64>,
+    /// And whether that is an estimate.
+    total_rows: Option<(u64, bool)>,
     /// Since it began.
     took: Duration,
     /// Since something was seen to move.
@@ -163,7 +186,8 @@ impl Seen {
         let rows = match (self.rows, self.total_rows) {
             (None, _) => String::new(),
             (Some(rows), None) => format!(", {rows} rows"),
-            (Some(rows), Some(total)) => format!(", {rows} of {total} rows"),
+            (Some(rows), Some((total, false))) => format!(", {rows} of {total} rows"),
+            (Some(rows), Some((total, true))) => format!(", {rows} of about {} rows", rounded(total)),
         };
         let per_second = (self.bytes as f64 / self.took.as_secs_f64().max(0.001)) as u64;
         let moved = format!("{}{of}{rows}", size_text(self.bytes));
@@ -183,7 +207,7 @@ impl Seen {
     /// How long the rest takes if it goes on as it went: by bytes where all of them are known, else by rows.
     fn left(&self) -> Option<Duration> {
         let bytes = self.total_bytes.map(|total| (self.bytes, total));
-        let (done, all) = bytes.or_else(|| self.rows.zip(self.total_rows))?;
+        let (done, all) = bytes.or_else(|| self.rows.zip(self.total_rows.map(|(total, _)| total)))?;
         if done == 0 || done >= all || self.took < TOO_EARLY {
             return None;
         }
@@ -205,7 +229,7 @@ mod tests {
         let copying = Seen { bytes: 10 * MIB, took: s(10), ..Seen::default() };
         let of_all = Seen { total_bytes: Some(40 * MIB), ..copying };
         let rows = Seen { rows: Some(100), ..copying };
-        let counted = Seen { total_rows: Some(1300), ..rows };
+        let counted = Seen { total_rows: Some((1300, false)), ..rows };
         for (seen, expected) in [
             (copying, "10.0 MiB, 1.0 MiB/s"),
             (of_all, "10.0 MiB of 40.0 MiB, 1.0 MiB/s, about 30 s left"),
@@ -217,19 +241,29 @@ mod tests {
                 "10.0 MiB of 20.0 MiB, 100 of 1300 rows, 1.0 MiB/s, about 10 s left",
             ),
             (
-                Seen { total_rows: Some(144_100), ..rows },
+                Seen { total_rows: Some((144_100, false)), ..rows },
                 "10.0 MiB, 100 of 144100 rows, 1.0 MiB/s, about 4 h 0 min left",
+            ),
+            (
+                Seen { total_rows: Some((129_960, true)), ..rows },
+                "10.0 MiB, 100 of about 130000 rows, 1.0 MiB/s, about 3 h 36 min left",
             ),
             (Seen { took: s(1), ..of_all }, "10.0 MiB of 40.0 MiB, 10.0 MiB/s"),
             (Seen { total_bytes: Some(10 * MIB + MIB / 2), ..copying }, "10.0 MiB of 10.5 MiB, 1.0 MiB/s"),
             // Rows that came since they were counted leave nothing.
-            (Seen { total_rows: Some(90), ..rows }, "10.0 MiB, 100 of 90 rows, 1.0 MiB/s"),
+            (Seen { total_rows: Some((90, false)), ..rows }, "10.0 MiB, 100 of 90 rows, 1.0 MiB/s"),
             (Seen { still: s(7), ..of_all }, "10.0 MiB of 40.0 MiB, nothing new for 7 s"),
             (Seen { bytes: 40 * MIB, still: s(90), ..of_all }, "40.0 MiB of 40.0 MiB, all of it 1 min ago"),
             (Seen::default(), "0 B, 0 B/s"),
         ] {
             assert_eq!(seen.text(), expected);
         }
+    }
+
+    #[test]
+    fn an_estimate_has_three_digits() {
+        let numbers = [0, 7, 999, 1004, 1005, 129_960, u64::MAX].map(rounded);
+        assert_eq!(numbers, [0, 7, 999, 1000, 1010, 130_000, 18_400_000_000_000_000_000]);
     }
 
     #[test]

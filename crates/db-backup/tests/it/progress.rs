@@ -8,7 +8,7 @@ pub(super) fn is_seen_at_a_terminal(shop: &Shop) {
     // The bucket takes no more than that for a while: what stands still is told, too.
     shop.proxy.hold_after(1_000_000);
     let terminal = shop.sandbox.start_at_terminal(BINARY, &["--proof", "stream"]);
-    terminal.wait_for(" of 120000 rows, ");
+    terminal.wait_for(" of about 120000 rows, ");
     shop.proxy.heal();
     let ran = terminal.wait();
     assert_eq!(ran.code, Some(0), "{}", ran.stdout);

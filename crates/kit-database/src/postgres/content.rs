@@ -4,7 +4,7 @@
 
 use super::address::Address;
 use super::connect::Doing;
-use super::copy_out::CopyOut;
+use super::copy_out::{CopyOut, Heard};
 use super::ident::Qualified;
 use super::inspect::Names;
 use super::parallel::{self, Sizes, Statement};
@@ -81,7 +81,7 @@ async fn rows(connection: &mut CopyOut, sql: &str) -> Result<RowDigest, EngineEr
     let mut portions = connection.rows(sql).await?;
     let mut digest = RowDigest::default();
     let mut partial = Partial::default();
-    while let Some(bytes) = portions.next().await? {
+    while let Heard::Portion(bytes) = portions.next().await? {
         let mut rest = &bytes[..];
         while let Some(end) = memchr(b'\n', rest) {
             let (row, after) = (rest.get(..end).unwrap_or_default(), rest.get(end + 1..).unwrap_or_default());

@@ -20,7 +20,7 @@ use kit_contract::config::DumpFormat;
 use kit_core::{Context, Rows};
 use kit_exec::Command;
 use sqlx::postgres::PgConnection;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU8;
 use std::path::Path;
 use tokio::io::AsyncRead;
@@ -48,6 +48,8 @@ pub(super) struct PostgresDump {
     details: BackupDetails,
     reading: Box<dyn ReadAlong>,
     counting: AbortOnDropHandle<Result<Counted, sqlx::Error>>,
+    /// Whom it tells how many rows there are.
+    rows: Rows,
 }
 
 /// A server that was asked for its version, and the programs that fit it.
@@ -107,6 +109,8 @@ pub(super) struct Examined {
     pub(super) bytes: u64,
     pub(super) content: Content,
     pub(super) schema: SchemaFile,
+    /// The rows of tables that were read with their count.
+    pub(super) counted: BTreeMap<Qualified, u64>,
 }
 
 pub(super) async fn begin(
@@ -117,6 +121,9 @@ pub(super) async fn begin(
     let display = database.address.display();
     let doing = Doing { action: "dump", database: &display, unfinished: "the database was dumped" };
     let schema = SchemaFile::new(scratch)?;
+    let rows = database.options.rows.clone();
+    // What another dump said of its own.
+    rows.counted(0);
     let Ready { mut connection, version, major, clients } = ready(database, cx, doing).await?;
     let restore_point = restore_point(&mut connection, cx).await;
     let snapshot_at = cx.clock.now();
@@ -139,14 +146,18 @@ pub(super) async fn begin(
     let format = database.options.format;
     let start =
         Start { database, clients: &clients, major, encoding: &needs.encoding, snapshot: &snapshot, scratch };
+    let mut read_with_count = BTreeSet::new();
     let reading: Box<dyn ReadAlong> = match format {
-        DumpFormat::Plain => Box::new(plain(start, cx, (decision, schema), doing).await?),
+        DumpFormat::Plain => {
+            let source = plain(start, cx, decision, doing).await?;
+            read_with_count = source.counted();
+            Box::new(DumpReader::new(source, start.scanner(schema)))
+        }
         DumpFormat::Custom => Box::new(archive::custom(start, cx, schema)?),
         DumpFormat::Directory => Box::new(archive::directory(start, cx, schema, doing).await?),
     };
-    let tables: Vec<Qualified> = names.tables.keys().cloned().collect();
-    let counting =
-        AbortOnDropHandle::new(tokio::spawn(count(connection, tables, database.options.rows.clone())));
+    let tables = names.tables.keys().filter(|table| !read_with_count.contains(*table)).cloned().collect();
+    let counting = AbortOnDropHandle::new(tokio::spawn(count(connection, tables, rows.clone())));
     let details = BackupDetails {
         client: Some(format!("pg_dump {}", clients.version)),
         format: Some(format.as_str().to_owned()),
@@ -155,7 +166,7 @@ pub(super) async fn begin(
         needs: Some(needs),
         ..BackupDetails::default()
     };
-    Ok(PostgresDump { display, version, snapshot_at, names, schema_sha256, details, reading, counting })
+    Ok(PostgresDump { display, version, snapshot_at, names, schema_sha256, details, reading, counting, rows })
 }
 
 /// The one setting of ours, of those that change the text of a value, that `pg_dump` does not make by itself.
@@ -211,14 +222,14 @@ pub(super) fn command(
 async fn plain(
     start: Start<'_>,
     cx: &Context,
-    (decision, schema): (Option<Decision>, SchemaFile),
+    decision: Option<Decision>,
     doing: Doing<'_>,
-) -> Result<DumpReader, DatabaseError> {
+) -> Result<Source, DatabaseError> {
     let strip = header::may_differ(start.clients.major, start.major).then_some(start.major);
-    let source = match decision {
+    match decision {
         Some(Decision::Several(plan)) => {
             let with = (start.clients, start.snapshot, strip);
-            Source::Several(parallel::begin(start.database, plan, with, cx, doing).await?)
+            Ok(Source::Several(parallel::begin(start.database, plan, with, cx, doing).await?))
         }
         alone => {
             // Who has asked for several hears why there is one.
@@ -226,10 +237,9 @@ async fn plain(
                 cx.out.say(&format!("{} is copied by one connection: {why}", doing.database));
             }
             let pg_dump = start.pg_dump().arg("--format=plain");
-            Source::One(PgDump::new(pg_dump.spawn_reading(cx)?, strip))
+            Ok(Source::One(PgDump::new(pg_dump.spawn_reading(cx)?, strip)))
         }
-    };
-    Ok(DumpReader::new(source, start.scanner(schema)))
+    }
 }
 
 /// A named point in the log to which a physical restore can go. `None` where we may not write one.
@@ -250,7 +260,7 @@ async fn log_position(connection: &mut PgConnection) -> Result<String, sqlx::Err
     Ok(position.unwrap_or_default())
 }
 
-/// Counts in the snapshot of this connection.
+/// Counts what nobody else counts, in the snapshot of this connection.
 async fn count(
     mut connection: PgConnection,
     names: Vec<Qualified>,
@@ -263,7 +273,7 @@ async fn count(
         let counted = inspect::count(&mut connection, &table).await?;
         tables.insert(table, counted);
     }
-    rows.counted(tables.values().sum());
+    rows.others_counted(tables.values().sum());
     let large_objects = inspect::large_objects(&mut connection).await?;
     Ok(Counted { tables, large_objects, connection })
 }
@@ -287,17 +297,19 @@ impl Dump for PostgresDump {
     }
 
     async fn finish(self: Box<Self>, cx: &Context) -> Result<DumpReport, DatabaseError> {
-        let Self { display, names, schema_sha256, details, reading, counting, .. } = *self;
+        let Self { display, names, schema_sha256, details, reading, counting, rows, .. } = *self;
         let doing = Doing { action: "dump", database: &display, unfinished: "the database was dumped" };
-        let Examined { bytes: uncompressed_bytes, content, schema } = reading.finish(cx, doing).await?;
+        let Examined { bytes: uncompressed_bytes, content, schema, counted: mut tables } =
+            reading.finish(cx, doing).await?;
         let counted = match cx.cancel.unless(counting).await {
             None => return Err(doing.cancelled(cx)),
             Some(Ok(counted)) => counted.map_err(|error| doing.failed(error))?,
             Some(Err(error)) => return Err(doing.bug(&error)),
         };
         connect::close(counted.connection).await;
-        let tables =
-            balance(&content, &counted.tables, &names).map_err(|problem| doing.truncated(problem))?;
+        tables.extend(counted.tables);
+        rows.counted(tables.values().sum());
+        let tables = balance(&content, &tables, &names).map_err(|problem| doing.truncated(problem))?;
         let mut positions = content.sequences;
         positions.retain(|sequence, _| names.sequences.contains(sequence));
         let beyond = inspect::beyond_tables(&positions, &counted.large_objects);

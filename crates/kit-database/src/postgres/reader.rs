@@ -3,6 +3,7 @@
 use super::connect::Doing;
 use super::dump::{Examined, ReadAlong};
 use super::header;
+use super::ident::Qualified;
 use super::parallel::Parallel;
 use super::scan::Scanner;
 use crate::DatabaseError;
@@ -10,6 +11,7 @@ use crate::schema_file::SchemaFile;
 use async_trait::async_trait;
 use kit_core::Context;
 use kit_exec::Running;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll, ready};
 use tokio::io::{AsyncRead, ReadBuf};
@@ -37,10 +39,22 @@ impl Source {
         }
     }
 
-    /// After the end: whether every producer ended well.
-    pub(super) async fn finish(self, cx: &Context, doing: Doing<'_>) -> Result<(), DatabaseError> {
+    /// The tables whose rows the server counts as it sends them.
+    pub(super) fn counted(&self) -> BTreeSet<Qualified> {
         match self {
-            Self::One(dump) => dump.finish(doing).await,
+            Self::One(_) => BTreeSet::new(),
+            Self::Several(parallel) => parallel.counted(),
+        }
+    }
+
+    /// After the end: whether every producer ended well, and how many rows the server has counted in such tables.
+    pub(super) async fn finish(
+        self,
+        cx: &Context,
+        doing: Doing<'_>,
+    ) -> Result<BTreeMap<Qualified, u64>, DatabaseError> {
+        match self {
+            Self::One(dump) => dump.finish(doing).await.map(|()| BTreeMap::new()),
             Self::Several(parallel) => parallel.finish(cx, doing).await,
         }
     }
@@ -64,10 +78,10 @@ impl ReadAlong for DumpReader {
             source.stop().await;
             return Err(doing.truncated(format!("only {} bytes of it were read", scanner.bytes())));
         }
-        source.finish(cx, doing).await?;
+        let counted = source.finish(cx, doing).await?;
         let bytes = scanner.bytes();
         let (content, schema) = scanner.finish().map_err(|problem| doing.truncated(problem))?;
-        Ok(Examined { bytes, content, schema })
+        Ok(Examined { bytes, content, schema, counted })
     }
 }
 

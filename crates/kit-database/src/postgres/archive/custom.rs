@@ -9,6 +9,7 @@ use crate::schema_file::SchemaFile;
 use async_trait::async_trait;
 use kit_core::Context;
 use kit_exec::{ExecError, Running, Stdin};
+use std::collections::BTreeMap;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::sync::mpsc::Sender;
 use tokio_util::task::AbortOnDropHandle;
@@ -81,6 +82,6 @@ impl ReadAlong for Custom {
             Err(_) => return Err(doing.truncated("handing it on ended in a bug".to_owned())),
         };
         let (content, schema) = what_was_read(self.reading, doing).await?;
-        Ok(Examined { bytes, content, schema })
+        Ok(Examined { bytes, content, schema, counted: BTreeMap::new() })
     }
 }

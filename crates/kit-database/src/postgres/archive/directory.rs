@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use kit_core::Context;
 use kit_core::fs::FsError;
 use kit_exec::{Stdin, Stdout};
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 use tokio::io::AsyncRead;
@@ -122,7 +123,7 @@ impl ReadAlong for Directory {
             Err(_) => return Err(doing.truncated("making its tar ended in a bug".to_owned())),
         };
         let (content, schema) = what_was_read(self.reading, doing).await?;
-        Ok(Examined { bytes, content, schema })
+        Ok(Examined { bytes, content, schema, counted: BTreeMap::new() })
     }
 }
 

@@ -57,6 +57,11 @@ impl CopyOut {
         })
     }
 
+    /// The server's own count comes with the end of rows.
+    pub(super) const fn counts(&self) -> bool {
+        matches!(self, Self::Plain(_))
+    }
+
     /// Says good-bye.
     pub(super) async fn close(self) {
         match self {
@@ -67,6 +72,13 @@ impl CopyOut {
     }
 }
 
+/// What a statement gives.
+pub(super) enum Heard {
+    Portion(Bytes),
+    /// The server has said that these were all rows, and how many; sqlx keeps the number to itself.
+    End(Option<u64>),
+}
+
 /// The rows of one statement.
 pub(super) enum Rows<'a> {
     Plain(&'a mut Plain),
@@ -74,8 +86,8 @@ pub(super) enum Rows<'a> {
 }
 
 impl Rows<'_> {
-    /// The next portion. `None`: the server has said that these were all.
-    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, EngineError> {
+    /// The next portion, or the end.
+    pub(super) async fn next(&mut self) -> Result<Heard, EngineError> {
         let stream = match self {
             Self::Plain(plain) => return plain.next().await,
             Self::Sqlx(stream) => stream,
@@ -86,10 +98,10 @@ impl Rows<'_> {
         {
             // A row may have a gigabyte, and twice that is too much.
             if portion.is_empty() && row.len() >= PORTION_BYTES {
-                return Ok(Some(row));
+                return Ok(Heard::Portion(row));
             }
             portion.extend_from_slice(&row);
         }
-        Ok(Some(portion).filter(|portion| !portion.is_empty()).map(Bytes::from))
+        Ok(if portion.is_empty() { Heard::End(None) } else { Heard::Portion(portion.into()) })
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! tokio-postgres signs in on a stream that is lent to it; what comes after that is ours.
 
+use super::Heard;
 use super::wire::Wire;
 use crate::postgres::address::{Address, At, Unencrypted};
 use crate::postgres::connect::{self, Doing, Session};
 use crate::postgres::parallel;
 use crate::{DatabaseError, EngineError};
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use futures_util::FutureExt as _;
 use kit_core::Context;
 use postgres_protocol::message::frontend;
@@ -22,13 +23,6 @@ use tokio_postgres::{Config, NoTls};
 
 /// Portions that may wait for whoever wants them.
 const AHEAD: usize = 2;
-
-/// What the thread has read.
-enum Heard {
-    Portion(Bytes),
-    /// These were all rows of the statement.
-    End,
-}
 
 /// A connection whose rows a thread reads. Dropping it ends both.
 pub(in super::super) struct Plain {
@@ -65,13 +59,8 @@ impl Plain {
         self.statements.send(sql.to_owned()).map_err(|_| gone())
     }
 
-    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, EngineError> {
-        match self.heard.recv().await {
-            Some(Ok(Heard::Portion(portion))) => Ok(Some(portion)),
-            Some(Ok(Heard::End)) => Ok(None),
-            Some(Err(error)) => Err(error),
-            None => Err(gone()),
-        }
+    pub(super) async fn next(&mut self) -> Result<Heard, EngineError> {
+        self.heard.recv().await.unwrap_or_else(|| Err(gone()))
     }
 }
 
@@ -101,8 +90,8 @@ fn read(
         let last = match wire
             .copy_out(&sql, |portion| heard.blocking_send(Ok(Heard::Portion(portion.into()))).is_ok())
         {
-            Ok(true) => Ok(Heard::End),
-            Ok(false) => return,
+            Ok(Some(rows)) => Ok(Heard::End(Some(rows))),
+            Ok(None) => return,
             Err(error) => Err(error),
         };
         let is_over = last.is_err();

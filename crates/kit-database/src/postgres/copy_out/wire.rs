@@ -47,7 +47,7 @@ impl<S: Read + Write> Wire<S> {
         }
     }
 
-    /// Runs the statement and hands its rows on in portions. False: nobody takes them any more.
+    /// Runs the statement, hands its rows on in portions, and says how many they were. `None`: nobody takes them any more.
     ///
     /// An end counts only if the server has said it, and as many rows have come as it says that it has sent: in this
     /// direction a message is always one row.
@@ -55,7 +55,7 @@ impl<S: Read + Write> Wire<S> {
         &mut self,
         sql: &str,
         mut take: impl FnMut(Vec<u8>) -> bool,
-    ) -> Result<bool, EngineError> {
+    ) -> Result<Option<u64>, EngineError> {
         let mut query = BytesMut::new();
         frontend::query(sql, &mut query)?;
         self.stream.write_all(&query)?;
@@ -74,7 +74,7 @@ impl<S: Read + Write> Wire<S> {
                     if portion.len() == PORTION_BYTES
                         && !take(std::mem::replace(&mut portion, Vec::with_capacity(PORTION_BYTES)))
                     {
-                        return Ok(false);
+                        return Ok(None);
                     }
                 }
                 continue;
@@ -94,7 +94,9 @@ impl<S: Read + Write> Wire<S> {
             }
         }
         match said {
-            Some(said) if is_done && said == rows => Ok(portion.is_empty() || take(portion)),
+            Some(said) if is_done && said == rows => {
+                Ok((portion.is_empty() || take(portion)).then_some(said))
+            }
             Some(said) if is_done => {
                 Err(broken(&format!("the server says that it has sent {said} rows, and {rows} came")))
             }
@@ -258,17 +260,17 @@ mod tests {
         vec![message(b'c', b""), message(b'C', tag.as_bytes()), message(b'Z', b"T")]
     }
 
-    fn run(gives: &[u8], piece: usize) -> Result<Vec<Vec<u8>>, EngineError> {
+    fn run(gives: &[u8], piece: usize) -> Result<(u64, Vec<Vec<u8>>), EngineError> {
         let mut wire =
             Wire::new(Script { gives: gives.iter().copied().collect(), piece, heard: Vec::new() }, |_| {});
         let mut portions = Vec::new();
-        let whole = wire.copy_out("COPY t TO STDOUT", |portion| {
+        let told = wire.copy_out("COPY t TO STDOUT", |portion| {
             portions.push(portion);
             true
         })?;
-        assert!(whole && wire.stream.gives.is_empty(), "all of it was read");
+        assert!(wire.stream.gives.is_empty(), "all of it was read");
         assert_eq!(wire.stream.heard, message(b'Q', b"COPY t TO STDOUT\0"));
-        Ok(portions)
+        Ok((told.unwrap(), portions))
     }
 
     #[test]
@@ -278,11 +280,12 @@ mod tests {
         let rows: [&[u8]; 4] = [b"one\n", b"\n", &large, b"two\tthree\n"];
         let gives = copied(&rows, &[vec![notice], end(4)].concat());
         for piece in [1, 5, 4096, usize::MAX] {
-            let portions = run(&gives, piece).unwrap();
+            let (told, portions) = run(&gives, piece).unwrap();
+            assert_eq!(told, 4, "{piece}");
             assert!(portions.concat() == rows.concat(), "{piece}");
             assert!(portions.iter().all(|portion| portion.len() <= PORTION_BYTES), "{piece}");
         }
-        assert_eq!(run(&copied(&[], &end(0)), 3).unwrap(), [[0_u8; 0]; 0]);
+        assert_eq!(run(&copied(&[], &end(0)), 3).unwrap(), (0, Vec::new()));
     }
 
     #[test]
@@ -340,7 +343,7 @@ mod tests {
             let mut wire = Wire::new(stream, |_| {
                 PAUSES.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
             });
-            assert!(wire.copy_out("", |_| true).unwrap());
+            assert_eq!(wire.copy_out("", |_| true).unwrap(), Some(4));
             assert_eq!(PAUSES.load(std::sync::atomic::Ordering::SeqCst), expected, "{piece}");
         }
     }

@@ -1,7 +1,8 @@
 //! One connection that copies pieces of tables in the snapshot of another one.
 
-use super::super::copy_out::{CopyOut, PORTION_BYTES};
+use super::super::copy_out::{CopyOut, Heard, PORTION_BYTES};
 use super::super::ident;
+use super::copied::Copied;
 use super::plan::{self, Piece};
 use crate::EngineError;
 use bytes::Bytes;
@@ -14,8 +15,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// What a connection may be ahead of the dump.
 const AHEAD_BYTES: usize = 8 << 20;
 
-/// The pieces that nobody has begun yet.
-pub(super) type Queue = Arc<Mutex<VecDeque<Piece>>>;
+/// What all connections share.
+#[derive(Clone)]
+pub(super) struct Queue {
+    /// The pieces that nobody has begun yet.
+    pub(super) pieces: Arc<Mutex<VecDeque<Piece>>>,
+    /// Where those that are done are noted, if all connections can say what the server has counted.
+    pub(super) copied: Option<Arc<Mutex<Copied>>>,
+}
 
 /// A part of a piece.
 #[derive(Debug)]
@@ -65,11 +72,13 @@ pub(super) async fn work(
 ) -> Result<(), EngineError> {
     let room = Arc::new(Semaphore::new(AHEAD_BYTES));
     loop {
-        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let next = queue.pieces.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         let Some(piece) = next else { break };
         // Unbounded: what bounds it is the room.
         let (parts, receiver) = unbounded_channel();
-        if begun.send(receiver).await.is_err() || !copy(&mut connection, &piece, &room, &parts).await? {
+        if begun.send(receiver).await.is_err()
+            || !copy(&mut connection, &piece, queue.copied.as_deref(), (&room, &parts)).await?
+        {
             return Ok(());
         }
     }
@@ -81,17 +90,25 @@ pub(super) async fn work(
 async fn copy(
     connection: &mut CopyOut,
     piece: &Piece,
-    room: &Arc<Semaphore>,
-    parts: &UnboundedSender<Part>,
+    copied: Option<&Mutex<Copied>>,
+    (room, parts): (&Arc<Semaphore>, &UnboundedSender<Part>),
 ) -> Result<bool, EngineError> {
     let mut rows = connection.rows(&piece.sql).await?;
     if !send(piece.head.clone().into_bytes(), room, parts).await {
         return Ok(false);
     }
-    while let Some(portion) = rows.next().await? {
-        if !hand_on(portion, room, parts).await {
-            return Ok(false);
+    let told = loop {
+        match rows.next().await? {
+            Heard::Portion(portion) => {
+                if !hand_on(portion, room, parts).await {
+                    return Ok(false);
+                }
+            }
+            Heard::End(told) => break told,
         }
+    };
+    if let Some((copied, rows)) = copied.zip(told) {
+        copied.lock().unwrap_or_else(PoisonError::into_inner).add(piece, rows);
     }
     Ok(send(plan::TAIL.as_bytes().to_vec(), room, parts).await && parts.send(Part::End).is_ok())
 }

@@ -7,6 +7,7 @@
 //! Sources: pg_dump(1) on `--snapshot` and `--section`; the same pages by ranges of `ctid`: pgcopydb,
 //! docs/concurrency.rst. TID range scans are there since PostgreSQL 14.
 
+mod copied;
 mod copy;
 mod merge;
 mod plan;
@@ -21,15 +22,16 @@ use super::judged::judged_by_functions;
 use super::reader::PgDump;
 use crate::DatabaseError;
 use crate::pieces::Pieces;
+use copied::Copied;
 pub(super) use copy::{Snapshot, export, join};
 use kit_core::Context;
 pub(super) use plan::Sizes;
 use plan::{Large, Piece};
 use sqlx::postgres::PgConnection;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU8;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context as TaskContext, Poll, ready};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio_util::task::AbortOnDropHandle;
@@ -154,6 +156,8 @@ pub(super) async fn statements(
 pub(super) struct Parallel {
     reader: Pieces,
     task: AbortOnDropHandle<Result<(), DatabaseError>>,
+    /// Unless a connection cannot say what the server has counted.
+    copied: Option<Arc<Mutex<Copied>>>,
 }
 
 /// Starts all of them in the snapshot. `pg_dump` gives a command with what all of its runs share.
@@ -176,12 +180,17 @@ pub(super) async fn begin(
     // A pattern in which, inside of quotes, every letter stands for itself.
     args.extend(plan.tables.iter().map(|large| format!("--exclude-table-data={}", large.table.sql())));
     let after = run(args)?;
-    let pieces = Arc::new(std::sync::Mutex::new(plan::pieces(plan.tables, plan.sizes.piece_bytes).into()));
-    let mut copying = Vec::new();
+    let pieces = plan::pieces(plan.tables, plan.sizes.piece_bytes);
+    let mut connections = Vec::new();
     for _ in 0..plan.jobs.get() {
-        let connection = CopyOut::open(&database.address, snapshot, cx, doing).await?;
-        copying.push((connection, Arc::clone(&pieces)));
+        connections.push(CopyOut::open(&database.address, snapshot, cx, doing).await?);
     }
+    let copied = connections
+        .iter()
+        .all(CopyOut::counts)
+        .then(|| Arc::new(Mutex::new(Copied::new(&pieces, database.options.rows.clone()))));
+    let queue = copy::Queue { pieces: Arc::new(Mutex::new(pieces.into())), copied: copied.clone() };
+    let copying = connections.into_iter().map(|connection| (connection, queue.clone())).collect();
     let (sender, reader) = Pieces::channel(AHEAD);
     let display = doing.database.to_owned();
     let (action, unfinished) = (doing.action, doing.unfinished);
@@ -189,33 +198,42 @@ pub(super) async fn begin(
         let doing = Doing { action, database: &display, unfinished };
         merge::run(merge::Producers { before, copying, after }, sender, doing).await
     });
-    Ok(Parallel { reader, task: AbortOnDropHandle::new(task) })
+    Ok(Parallel { reader, task: AbortOnDropHandle::new(task), copied })
 }
 
 impl Parallel {
+    /// The tables whose rows the server counts as it sends them.
+    pub(super) fn counted(&self) -> BTreeSet<Qualified> {
+        let Some(copied) = &self.copied else { return BTreeSet::new() };
+        copied.lock().unwrap_or_else(PoisonError::into_inner).tables().cloned().collect()
+    }
+
     /// Ends all of them.
     pub(super) async fn stop(self) {
-        let Self { reader, task } = self;
+        let Self { reader, task, .. } = self;
         drop(reader);
         task.abort();
         let _ = task.await;
     }
 
-    /// After the end: whether every one of them ended well.
-    pub(super) async fn finish(self, cx: &Context, doing: Doing<'_>) -> Result<(), DatabaseError> {
+    /// After the end: whether every one of them ended well, and how many rows the server has counted.
+    pub(super) async fn finish(
+        self,
+        cx: &Context,
+        doing: Doing<'_>,
+    ) -> Result<BTreeMap<Qualified, u64>, DatabaseError> {
         let ended = match cx.cancel.unless(self.task).await {
             None => return Err(doing.cancelled(cx)),
             Some(Ok(ended)) => ended,
             Some(Err(error)) => return Err(doing.bug(&error)),
         };
         ended?;
-        match self.reader.was_read_whole() {
-            true => Ok(()),
-            false => Err(DatabaseError::Truncated {
-                database: doing.database.to_owned(),
-                problem: "its producers did not come to an end".to_owned(),
-            }),
+        if !self.reader.was_read_whole() {
+            return Err(doing.truncated("its producers did not come to an end".to_owned()));
         }
+        let Some(copied) = &self.copied else { return Ok(BTreeMap::new()) };
+        let counted = copied.lock().unwrap_or_else(PoisonError::into_inner).counted();
+        counted.map_err(|problem| doing.truncated(problem))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::super::ident::Qualified;
 use std::fmt::Write as _;
+use std::ops::Range;
 
 /// What is large, and how large a piece of it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,9 +35,14 @@ pub(super) struct Large {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Piece {
     pub(super) table: Qualified,
+    /// The pages whose rows it gives; those of the last piece have no end.
+    pub(super) pages: Range<u64>,
     pub(super) sql: String,
     pub(super) head: String,
 }
+
+/// Behind every page that a table may have.
+pub(super) const NO_END: u64 = u64::MAX;
 
 /// What stands behind the rows.
 pub(super) const TAIL: &str = "\\.\n\n\n";
@@ -74,7 +80,8 @@ fn of_table(large: &Large, piece_bytes: u64) -> Vec<Piece> {
             let _ = write!(sql, " AND ctid < '({to},0)'");
         }
         sql.push_str(") TO STDOUT");
-        pieces.push(Piece { table: large.table.clone(), sql, head: head(large) });
+        let pages = from..if is_last { NO_END } else { to };
+        pieces.push(Piece { table: large.table.clone(), pages, sql, head: head(large) });
         if is_last {
             return pieces;
         }
@@ -113,9 +120,13 @@ mod tests {
             let mut next = 0;
             for (index, piece) in pieces.iter().enumerate() {
                 assert!(piece.sql.contains(&format!("ctid >= '({next},0)'")), "{}", piece.sql);
+                assert_eq!(piece.pages.start, next);
                 match piece.sql.split_once(" AND ctid < '(") {
-                    Some((_, rest)) => next = rest.split_once(',').unwrap().0.parse().unwrap(),
-                    None => assert_eq!(index + 1, pieces.len(), "only the last one is open"),
+                    Some((_, rest)) => {
+                        next = rest.split_once(',').unwrap().0.parse().unwrap();
+                        assert_eq!(piece.pages.end, next);
+                    }
+                    None => assert_eq!((index + 1, piece.pages.end), (pieces.len(), NO_END)),
                 }
             }
             assert!(next < pages.max(1), "no piece is empty by construction: {next} of {pages}");

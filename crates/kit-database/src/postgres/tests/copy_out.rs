@@ -3,7 +3,7 @@
 use super::Place;
 use crate::postgres::address::Address;
 use crate::postgres::connect::{self, Doing, Session};
-use crate::postgres::copy_out::CopyOut;
+use crate::postgres::copy_out::{CopyOut, Heard};
 use crate::postgres::inspect;
 use crate::postgres::parallel::{self, Snapshot};
 use sqlx::postgres::PgConnection;
@@ -51,12 +51,19 @@ async fn hold(place: &Place, url: &str) -> (PgConnection, Snapshot) {
 }
 
 async fn all(connection: &mut CopyOut, sql: &str) -> String {
+    let counts = connection.counts();
     let mut rows = connection.rows(sql).await.unwrap();
     let mut all = Vec::new();
-    while let Some(portion) = rows.next().await.unwrap() {
-        all.extend_from_slice(&portion);
-    }
-    String::from_utf8(all).unwrap()
+    let told = loop {
+        match rows.next().await.unwrap() {
+            Heard::Portion(portion) => all.extend_from_slice(&portion),
+            Heard::End(told) => break told,
+        }
+    };
+    let all = String::from_utf8(all).unwrap();
+    let counted = counts.then_some(all.lines().count() as u64);
+    assert_eq!(told, counted, "{sql}");
+    all
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
