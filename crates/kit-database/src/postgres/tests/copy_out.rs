@@ -1,12 +1,14 @@
 //! Who reads rows: a thread of ours, or sqlx where the connection is encrypted.
 
-use super::Place;
+use super::{Place, needs};
 use crate::postgres::address::Address;
 use crate::postgres::connect::{self, Doing, Session};
 use crate::postgres::copy_out::{CopyOut, Heard};
 use crate::postgres::inspect;
 use crate::postgres::parallel::{self, Snapshot};
+use crate::{Database as _, Depth, OpenOptions, compare};
 use sqlx::postgres::PgConnection;
+use std::num::NonZeroU8;
 use std::time::Duration;
 
 const DOING: Doing<'_> = Doing { action: "read", database: "shop", unfinished: "it was read" };
@@ -108,6 +110,27 @@ async fn what_can_be_encrypted_is_and_everybody_reads_the_same() {
     let row = "\t0.30000000000000004\t1.1\t\\\\x00ff41\t2026-02-01\t-1 days +02:03:00\t";
     assert!(read[0].contains(row), "{:?}", read[0].lines().nth(1));
     assert!(read.iter().all(|rows| *rows == read[0]));
+}
+
+/// There the server's count does not come with the rows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_encrypted_dump_is_counted_and_comes_back_equal_over_encrypted_sessions() {
+    let place = Place::with(&format!("{VALUES}; CREATE TABLE other AS TABLE t"));
+    encrypt(&place);
+    let database = super::parallel::in_small_pieces(&place, 2);
+    let (dump, report) = place.try_dump(&database).await.unwrap();
+    let mixed = "COPY \"public\".\"other\" (";
+    let text = String::from_utf8_lossy(&dump);
+    assert!(text.find(mixed) < text.rfind("COPY \"public\".\"t\" (") && text.matches(mixed).count() > 2);
+    assert_eq!(database.options.rows.total(), Some((6002, false)));
+    let live = place.database("shop").inspect(&place.cx, Depth::Content).await.unwrap();
+    assert_eq!(compare(&live, &report.inspection), []);
+    let side_by_side = OpenOptions { restore_jobs: NonZeroU8::new(2), ..OpenOptions::default() };
+    let to = place.database_with("shop", side_by_side);
+    let (mut reader, needs) = (dump.as_slice(), Some(needs(&report)));
+    let beside = to.restore_beside(&place.cx, &mut reader, needs, "r1").await.unwrap();
+    let restored = to.inspect_beside(&place.cx, &beside, Depth::Content).await.unwrap();
+    assert_eq!(compare(&live, &restored), []);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
