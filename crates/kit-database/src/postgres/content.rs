@@ -7,13 +7,13 @@ use super::connect::Doing;
 use super::copy_out::{CopyOut, Heard};
 use super::ident::Qualified;
 use super::inspect::Names;
-use super::parallel::{self, Sizes, Statement};
+use super::parallel::{self, Sizes, Statement, Statements};
 use crate::rows::{Partial, RowDigest};
 use crate::{DatabaseError, EngineError};
 use kit_core::Context;
 use memchr::memchr;
 use sqlx::postgres::PgConnection;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::num::NonZeroU8;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::JoinSet;
@@ -25,7 +25,7 @@ pub(super) struct Reading {
     pub(super) sizes: Sizes,
 }
 
-type Queue = Arc<Mutex<VecDeque<Statement>>>;
+type Queue = Arc<Mutex<Statements>>;
 type Digests = BTreeMap<Qualified, RowDigest>;
 
 /// Digests of the rows of all tables, in the snapshot that `connection` has begun.
@@ -40,7 +40,7 @@ pub(super) async fn digests(
     let mut digests: Digests =
         names.tables.keys().map(|table| (table.clone(), RowDigest::default())).collect();
     let snapshot = doing.run(cx, parallel::export(connection)).await?;
-    let queue = Arc::new(Mutex::new(VecDeque::from(statements)));
+    let queue = Arc::new(Mutex::new(statements));
     // Ended with all of its tasks when it is dropped.
     let mut readers = JoinSet::new();
     for _ in 0..reading.jobs.get() {
@@ -67,7 +67,7 @@ pub(super) async fn digests(
 async fn read(mut connection: CopyOut, queue: Queue) -> Result<Digests, EngineError> {
     let mut digests = Digests::new();
     loop {
-        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
         let Some(Statement { table, sql }) = next else { break };
         let digest = rows(&mut connection, &sql).await?;
         digests.entry(table).or_default().join(&digest);

@@ -3,11 +3,10 @@
 use super::super::copy_out::{CopyOut, Heard, PORTION_BYTES};
 use super::super::ident;
 use super::copied::Copied;
-use super::plan::{self, Piece};
+use super::plan::{self, Mixed, Piece};
 use crate::EngineError;
 use bytes::Bytes;
 use sqlx::postgres::PgConnection;
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc::{Receiver, Sender, UnboundedSender, channel, unbounded_channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -19,7 +18,7 @@ const AHEAD_BYTES: usize = 8 << 20;
 #[derive(Clone)]
 pub(super) struct Queue {
     /// The pieces that nobody has begun yet.
-    pub(super) pieces: Arc<Mutex<VecDeque<Piece>>>,
+    pub(super) pieces: Arc<Mutex<Mixed>>,
     /// Where those that are done are noted, if all connections can say what the server has counted.
     pub(super) copied: Option<Arc<Mutex<Copied>>>,
 }
@@ -72,7 +71,7 @@ pub(super) async fn work(
 ) -> Result<(), EngineError> {
     let room = Arc::new(Semaphore::new(AHEAD_BYTES));
     loop {
-        let next = queue.pieces.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let next = queue.pieces.lock().unwrap_or_else(PoisonError::into_inner).next();
         let Some(piece) = next else { break };
         // Unbounded: what bounds it is the room.
         let (parts, receiver) = unbounded_channel();

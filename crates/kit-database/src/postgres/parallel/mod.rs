@@ -26,7 +26,7 @@ use copied::Copied;
 pub(super) use copy::{Snapshot, export, join};
 use kit_core::Context;
 pub(super) use plan::Sizes;
-use plan::{Large, Piece};
+use plan::{Large, Mixed};
 use sqlx::postgres::PgConnection;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU8;
@@ -131,25 +131,29 @@ pub(super) struct Statement {
     pub(super) sql: String,
 }
 
-/// What gives all rows of all tables, the large ones in pieces, so that several connections have something to do.
+/// What gives all rows of all tables, one after the other.
+pub(super) type Statements = Box<dyn Iterator<Item = Statement> + Send>;
+
+/// The large ones in pieces, so that several connections have something to do.
 pub(super) async fn statements(
     connection: &mut PgConnection,
     names: &Names,
     sizes: Sizes,
-) -> Result<Vec<Statement>, sqlx::Error> {
+) -> Result<Statements, sqlx::Error> {
     let (_, number) = connect::version(connection).await?;
     let tables = match number / 10_000 {
         OLDEST_MAJOR.. => large(connection, names, sizes).await?,
         _ => Vec::new(),
     };
     let is_large: BTreeSet<Qualified> = tables.iter().map(|large| large.table.clone()).collect();
-    let pieces = plan::pieces(tables, sizes.piece_bytes);
+    let pieces = Mixed::new(tables, sizes.piece_bytes);
     let others = names.tables.iter().filter(|(table, _)| !is_large.contains(*table));
     let others = others.map(|(table, columns)| {
         let columns = if columns.is_empty() { String::new() } else { format!(" ({columns})") };
         Statement { table: table.clone(), sql: format!("COPY {}{columns} TO STDOUT", table.sql()) }
     });
-    Ok(pieces.into_iter().map(|Piece { table, sql, .. }| Statement { table, sql }).chain(others).collect())
+    let others: Vec<Statement> = others.collect();
+    Ok(Box::new(pieces.map(|piece| Statement { table: piece.table, sql: piece.sql }).chain(others)))
 }
 
 /// A dump that several producers make.
@@ -180,7 +184,7 @@ pub(super) async fn begin(
     // A pattern in which, inside of quotes, every letter stands for itself.
     args.extend(plan.tables.iter().map(|large| format!("--exclude-table-data={}", large.table.sql())));
     let after = run(args)?;
-    let pieces = plan::pieces(plan.tables, plan.sizes.piece_bytes);
+    let pieces = Mixed::new(plan.tables, plan.sizes.piece_bytes);
     let mut connections = Vec::new();
     for _ in 0..plan.jobs.get() {
         connections.push(CopyOut::open(&database.address, snapshot, cx, doing).await?);
@@ -189,7 +193,7 @@ pub(super) async fn begin(
         .iter()
         .all(CopyOut::counts)
         .then(|| Arc::new(Mutex::new(Copied::new(&pieces, database.options.rows.clone()))));
-    let queue = copy::Queue { pieces: Arc::new(Mutex::new(pieces.into())), copied: copied.clone() };
+    let queue = copy::Queue { pieces: Arc::new(Mutex::new(pieces)), copied: copied.clone() };
     let copying = connections.into_iter().map(|connection| (connection, queue.clone())).collect();
     let (sender, reader) = Pieces::channel(AHEAD);
     let display = doing.database.to_owned();

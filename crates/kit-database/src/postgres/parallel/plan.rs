@@ -1,6 +1,8 @@
 //! Which tables are copied in pieces, and which pieces. Pure.
 
 use super::super::ident::Qualified;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::fmt::Write as _;
 use std::ops::Range;
 
@@ -47,45 +49,82 @@ pub(super) const NO_END: u64 = u64::MAX;
 /// What stands behind the rows.
 pub(super) const TAIL: &str = "\\.\n\n\n";
 
-/// The pieces of all of them, evenly mixed. Short rows keep the server busy and long ones the compression; one table
+/// The pieces of all tables, evenly mixed. Short rows keep the server busy and long ones the compression; one table
 /// after the other would have one wait for the other. And however many connections there are, they end at about the same
 /// time.
-pub(super) fn pieces(mut tables: Vec<Large>, piece_bytes: u64) -> Vec<Piece> {
-    tables.sort_by(|one, two| two.size_bytes.cmp(&one.size_bytes).then_with(|| one.table.cmp(&two.table)));
-    let mut pieces: Vec<(u128, Piece)> = Vec::new();
-    for large in &tables {
-        let of_table = of_table(large, piece_bytes);
-        let count = of_table.len().max(1) as u128;
-        // How much of the table stands before the middle of the piece.
-        let place = |index: usize| ((2 * index as u128 + 1) << 64) / (2 * count);
-        pieces.extend(of_table.into_iter().enumerate().map(|(index, piece)| (place(index), piece)));
-    }
-    // Stable: where pieces of two tables share a place, the larger table is first.
-    pieces.sort_by_key(|(place, _)| *place);
-    pieces.into_iter().map(|(_, piece)| piece).collect()
+///
+/// Each is made when it is asked for: a large database has a million of them.
+pub(super) struct Mixed {
+    /// The largest first.
+    tables: Vec<Cut>,
+    /// The next piece of each: its place, its table and its number. Where two share a place, the larger table is first.
+    next: BinaryHeap<Reverse<(u128, usize, u64)>>,
 }
 
-fn of_table(large: &Large, piece_bytes: u64) -> Vec<Piece> {
-    let count = large.size_bytes.div_ceil(piece_bytes.max(1)).clamp(1, large.pages.max(1));
-    let step = large.pages.div_ceil(count).max(1);
-    let mut pieces = Vec::new();
-    let mut from = 0;
-    loop {
-        let to = from + step;
+impl Mixed {
+    pub(super) fn new(mut tables: Vec<Large>, piece_bytes: u64) -> Self {
+        tables
+            .sort_by(|one, two| two.size_bytes.cmp(&one.size_bytes).then_with(|| one.table.cmp(&two.table)));
+        let tables: Vec<Cut> = tables.into_iter().map(|large| Cut::new(large, piece_bytes)).collect();
+        let first = tables.iter().enumerate().map(|(table, cut)| Reverse((cut.place(0), table, 0)));
+        Self { next: first.collect(), tables }
+    }
+
+    /// The tables.
+    pub(super) fn tables(&self) -> impl Iterator<Item = &Qualified> {
+        self.tables.iter().map(|cut| &cut.large.table)
+    }
+
+    /// How many pieces there are, with those that were given away.
+    pub(super) fn planned(&self) -> u64 {
+        self.tables.iter().map(|cut| cut.count).sum()
+    }
+}
+
+impl Iterator for Mixed {
+    type Item = Piece;
+
+    fn next(&mut self) -> Option<Piece> {
+        let Reverse((_, table, number)) = self.next.pop()?;
+        let cut = self.tables.get(table)?;
+        if number + 1 < cut.count {
+            self.next.push(Reverse((cut.place(number + 1), table, number + 1)));
+        }
+        Some(cut.piece(number))
+    }
+}
+
+/// A table and how it is cut.
+struct Cut {
+    large: Large,
+    /// Pages of a piece.
+    step: u64,
+    count: u64,
+}
+
+impl Cut {
+    fn new(large: Large, piece_bytes: u64) -> Self {
+        let wanted = large.size_bytes.div_ceil(piece_bytes.max(1)).clamp(1, large.pages.max(1));
+        let step = large.pages.div_ceil(wanted).max(1);
+        Self { count: large.pages.div_ceil(step).max(1), step, large }
+    }
+
+    /// How much of the table stands before the middle of a piece.
+    fn place(&self, number: u64) -> u128 {
+        ((2 * u128::from(number) + 1) << 64) / (2 * u128::from(self.count))
+    }
+
+    fn piece(&self, number: u64) -> Piece {
+        let Large { table, columns, .. } = &self.large;
+        let from = number * self.step;
+        let mut sql = format!("COPY (SELECT {columns} FROM ONLY {} WHERE ctid >= '({from},0)'", table.sql());
         // Pages that came since hold nothing that the snapshot sees, but the last piece need not rely on that.
-        let is_last = to >= large.pages;
-        let mut sql = format!("COPY (SELECT {} FROM ONLY {}", large.columns, large.table.sql());
-        let _ = write!(sql, " WHERE ctid >= '({from},0)'");
-        if !is_last {
+        let to = if number + 1 < self.count { from + self.step } else { NO_END };
+        if to != NO_END {
             let _ = write!(sql, " AND ctid < '({to},0)'");
         }
         sql.push_str(") TO STDOUT");
-        let pages = from..if is_last { NO_END } else { to };
-        pieces.push(Piece { table: large.table.clone(), pages, sql, head: head(large) });
-        if is_last {
-            return pieces;
-        }
-        from = to;
+        Piece { table: table.clone(), pages: from..to, sql, head: head(&self.large) }
     }
 }
 
@@ -109,6 +148,14 @@ mod tests {
     fn large(pages: u64, size_bytes: u64) -> Large {
         let table = Qualified { schema: "public".to_owned(), name: "a\nb".to_owned() };
         Large { table, columns: "id, \"b c\"".to_owned(), pages, size_bytes }
+    }
+
+    fn of_table(large: &Large, piece_bytes: u64) -> Vec<Piece> {
+        let mixed = Mixed::new(vec![large.clone()], piece_bytes);
+        let planned = mixed.planned();
+        let pieces: Vec<Piece> = mixed.collect();
+        assert_eq!(pieces.len() as u64, planned);
+        pieces
     }
 
     #[test]
@@ -140,7 +187,9 @@ mod tests {
             let table = Qualified { schema: "public".to_owned(), name: name.to_owned() };
             Large { table, ..large(pages, pages) }
         };
-        let pieces = pieces(vec![named("small", 2), named("large", 6)], 1);
+        let mixed = Mixed::new(vec![named("small", 2), named("large", 6)], 1);
+        assert_eq!(mixed.tables().map(|table| table.name.as_str()).collect::<Vec<_>>(), ["large", "small"]);
+        let pieces: Vec<Piece> = mixed.collect();
         let order: Vec<&str> = pieces.iter().map(|piece| piece.table.name.as_str()).collect();
         assert_eq!(order, ["large", "large", "small", "large", "large", "large", "small", "large"]);
         for name in ["small", "large"] {
