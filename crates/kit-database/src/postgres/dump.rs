@@ -34,7 +34,7 @@ const LOCK_WAIT: &str = "--lock-wait-timeout=60000";
 /// What was counted in the snapshot.
 struct Counted {
     tables: BTreeMap<Qualified, u64>,
-    large_objects: Vec<String>,
+    large_objects: Sha256,
     /// Its transaction is the snapshot: `pg_dump` may not have taken it over yet when the counting is done.
     connection: PgConnection,
 }

@@ -6,16 +6,18 @@ use super::connect::{self, Doing, Session};
 use super::content::{self, Reading};
 use super::ident::{Qualified, literal, quote};
 use crate::{DatabaseError, Depth, Inspection, TableState};
+use futures_util::TryStreamExt as _;
 use kit_contract::Sha256;
 use kit_contract::body::{Extension, RestoreNeeds, TableRows};
 use kit_core::Context;
+use sha2::Digest as _;
 use sqlx::postgres::PgConnection;
 use std::collections::{BTreeMap, BTreeSet};
 
 const SCHEMA: &str = include_str!("schema.sql");
 /// Of the digests of content, which are those of the lines of `COPY`: to be changed with them, since the metadata of
 /// backups holds them.
-const CONTENT_METHOD: &str = "postgres/1";
+const CONTENT_METHOD: &str = "postgres/2";
 /// The server enforces what it knows of; constraints that are not validated are part of the schema.
 const FOREIGN_KEYS: &str = "PostgreSQL enforces them itself";
 
@@ -202,25 +204,37 @@ async fn positions(
     Ok(positions)
 }
 
-/// The large objects: id and digest of each, one per line.
-pub(super) async fn large_objects(connection: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
-    sqlx::query_scalar(
-        "SELECT oid::text || ' ' || md5(lo_get(oid)) FROM pg_largeobject_metadata ORDER BY oid",
-    )
-    .persistent(false)
-    .fetch_all(connection)
-    .await
+/// Digest of the large objects: the id and the content of each. Of one, the server gives away no more than a gigabyte at
+/// once, and there may be millions of them: nobody has a whole one, nor all of them, in memory.
+pub(super) async fn large_objects(connection: &mut PgConnection) -> Result<Sha256, sqlx::Error> {
+    let sql = "SELECT oid::text || ' ' || (
+            SELECT CASE WHEN length(first) < 16777216 THEN md5(first) ELSE (
+                WITH RECURSIVE part (number, digest, bytes) AS (
+                    SELECT 0::bigint, md5(first), length(first)
+                    UNION ALL
+                    SELECT number + 1, md5(next), length(next)
+                    FROM part, LATERAL lo_get(oid, (number + 1) * 16777216, 16777216) AS next
+                    WHERE bytes = 16777216)
+                SELECT string_agg(digest, ' ' ORDER BY number) FROM part) END
+            FROM lo_get(oid, 0, 16777216) AS first)
+        FROM pg_largeobject_metadata ORDER BY oid";
+    let mut objects = sqlx::query_scalar(sql).persistent(false).fetch(connection);
+    let mut hasher = sha2::Sha256::new();
+    while let Some(object) = objects.try_next().await? {
+        let object: String = object;
+        hasher.update(object);
+        hasher.update("\n");
+    }
+    Ok(Sha256::from_raw(&hasher.finalize()))
 }
 
 /// Digest of what is data and lies in no table.
-pub(super) fn beyond_tables(positions: &BTreeMap<Qualified, String>, large_objects: &[String]) -> Sha256 {
+pub(super) fn beyond_tables(positions: &BTreeMap<Qualified, String>, large_objects: &Sha256) -> Sha256 {
     let mut text = String::new();
     for (sequence, position) in positions {
         text.push_str(&format!("sequence {sequence} {position}\n"));
     }
-    for object in large_objects {
-        text.push_str(&format!("large object {object}\n"));
-    }
+    text.push_str(&format!("large objects {large_objects}\n"));
     Sha256::of(text.as_bytes())
 }
 

@@ -202,6 +202,30 @@ async fn a_restore_can_be_tried_beside_the_source_and_on_a_server_that_is_named(
     }
 }
 
+/// The server gives away a gigabyte at once, and no more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_objects_of_every_length_are_told_apart_to_their_last_byte() {
+    let place = Place::with(
+        "SELECT lo_from_bytea(1, ''), lo_from_bytea(2, 'x'), lo_create(3), lo_create(4);
+         SELECT lo_put(3, 16777215, 'x'), lo_put(4, 16777216, 'x')",
+    );
+    let mut found = std::collections::BTreeSet::new();
+    for change in [
+        "SELECT",
+        "SELECT lo_put(1, 0, 'y')",
+        "SELECT lo_put(2, 1, 'y')",
+        "SELECT lo_put(3, 16777215, 'y')",
+        "SELECT lo_put(3, 16777216, 'y')",
+        "SELECT lo_put(4, 16777216, 'y')",
+        // Nothing is stored of what was never written.
+        "SELECT lo_put(lo_create(5), 1100000000, 'x')",
+    ] {
+        place.server.sql("shop", change);
+        let inspection = place.database("shop").inspect(&place.cx, Depth::Content).await.unwrap();
+        assert!(found.insert(inspection.beyond_tables_sha256.unwrap().to_string()), "{change}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_differs_is_found() {
     let place = Place::with(
