@@ -24,10 +24,15 @@ pub struct Rows(Arc<RowCounts>);
 #[derive(Debug, Default)]
 struct RowCounts {
     passed: AtomicU64,
-    /// 0: nobody has counted them yet. Of none, none is left either.
-    counted: AtomicU64,
-    /// Those that were not counted, more or less.
-    estimated: AtomicU64,
+    total: Mutex<Total>,
+}
+
+/// How many rows there are; `None` is what nobody knows yet.
+#[derive(Clone, Copy, Debug, Default)]
+struct Total {
+    counted: Option<u64>,
+    /// Those that nobody counts, if there are such.
+    others: Option<Option<u64>>,
 }
 
 impl Rows {
@@ -41,26 +46,32 @@ impl Rows {
         self.0.passed.load(Relaxed)
     }
 
-    /// There are so many, and no others.
+    /// Nobody knows yet how many there are.
+    pub fn uncounted(&self) {
+        *self.of_all() = Total::default();
+    }
+
+    /// There are so many, beside those that are [estimated](Self::estimated).
     pub fn counted(&self, rows: u64) {
-        self.0.counted.store(rows, Relaxed);
-        self.0.estimated.store(0, Relaxed);
+        self.of_all().counted = Some(rows);
     }
 
-    /// Beside those that are [estimated](Self::estimated) there are so many.
-    pub fn others_counted(&self, rows: u64) {
-        self.0.counted.store(rows, Relaxed);
+    /// There are others that are not counted: about so many, `None` as long as nobody can tell.
+    pub fn estimated(&self, rows: Option<u64>) {
+        self.of_all().others = Some(rows);
     }
 
-    /// There may be about so many, beside those that are counted.
-    pub fn estimated(&self, rows: u64) {
-        self.0.estimated.store(rows, Relaxed);
-    }
-
-    /// How many there are in all, as far as is known, and whether that is an estimate.
+    /// How many there are, once it is known of all of them, and whether that is an estimate.
     pub fn total(&self) -> Option<(u64, bool)> {
-        let (counted, estimated) = (self.0.counted.load(Relaxed), self.0.estimated.load(Relaxed));
-        Some((counted.saturating_add(estimated), estimated > 0)).filter(|(rows, _)| *rows > 0)
+        let Total { counted, others } = *self.of_all();
+        match others {
+            None => Some((counted?, false)),
+            Some(others) => Some((counted?.saturating_add(others?), true)),
+        }
+    }
+
+    fn of_all(&self) -> std::sync::MutexGuard<'_, Total> {
+        self.0.total.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -135,7 +146,7 @@ impl Teller {
                 bytes,
                 total_bytes: self.total_bytes,
                 rows: self.rows.as_ref().map(Rows::so_far).filter(|rows| *rows > 0),
-                total_rows: self.rows.as_ref().and_then(Rows::total),
+                total_rows: self.rows.as_ref().and_then(Rows::total).filter(|(rows, _)| *rows > 0),
                 took: now.saturating_sub(began),
                 still: now.saturating_sub(moved),
             };
@@ -258,6 +269,24 @@ mod tests {
         ] {
             assert_eq!(seen.text(), expected);
         }
+    }
+
+    #[test]
+    fn a_total_is_one_of_everything() {
+        let rows = Rows::default();
+        assert_eq!(rows.total(), None);
+        rows.counted(7);
+        assert_eq!(rows.total(), Some((7, false)));
+        rows.estimated(None);
+        assert_eq!(rows.total(), None, "there are others");
+        rows.estimated(Some(100));
+        assert_eq!(rows.total(), Some((107, true)));
+        rows.uncounted();
+        rows.estimated(Some(100));
+        assert_eq!(rows.total(), None, "nobody has counted yet");
+        rows.uncounted();
+        rows.counted(0);
+        assert_eq!(rows.total(), Some((0, false)));
     }
 
     #[test]

@@ -62,8 +62,7 @@ pub struct OpenOptions {
     pub restore_jobs: Option<NonZeroU8>,
     /// What must be true of it once it was restored.
     pub assertions: Vec<config::Assertion>,
-    /// Where is told how many rows have passed while it is dumped, and how many there are, once the server has counted
-    /// them. Not for SQLite, which copies pages.
+    /// Where is told how many rows have passed while it is dumped, and how many there are, counted or estimated. Not for SQLite, which copies pages.
     pub rows: Rows,
 }
 

@@ -9,10 +9,10 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _};
 use std::time::Duration;
 
 /// How long a connection may take to come about.
-const CONNECT_LIMIT: Duration = Duration::from_secs(30);
+pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 
 /// How long we wait for a lock while reading.
-const READ_LOCK: Duration = Duration::from_secs(30);
+pub(super) const READ_LOCK: Duration = Duration::from_secs(30);
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +65,18 @@ impl Session {
             Self::Migrating { lock, statement } => {
                 vec![("lock_timeout", limit(lock)), ("statement_timeout", limit(statement))]
             }
+        }
+    }
+
+    /// Those that only servers from a major version on know, as SQL: one stops working for somebody who is gone, and ours
+    /// last as long as they last.
+    pub(super) const fn settings_of(self, major: u32) -> Option<&'static str> {
+        match (self, major) {
+            (_, ..14) => None,
+            (Self::Reading | Self::Loading, 17..) => {
+                Some("SET client_connection_check_interval = '2s'; SET transaction_timeout = 0")
+            }
+            _ => Some("SET client_connection_check_interval = '2s'"),
         }
     }
 }
@@ -150,18 +162,13 @@ pub(super) async fn open(
         .disable_statement_logging();
     let connect = async {
         let mut connection = options.connect().await?;
-        if let Some(sql) = noticing_who_is_gone(connection.server_version_num().unwrap_or_default() / 10_000)
-        {
+        let major = connection.server_version_num().unwrap_or_default() / 10_000;
+        if let Some(sql) = session.settings_of(major) {
             connection.execute(sql).await?;
         }
         Ok(connection)
     };
-    in_time(cx, doing, connect).await
-}
-
-/// What makes a server of this major version stop working for somebody who is gone. Older ones than 14 cannot.
-pub(super) const fn noticing_who_is_gone(major: u32) -> Option<&'static str> {
-    if major >= 14 { Some("SET client_connection_check_interval = '2s'") } else { None }
+    in_time(cx, CONNECT_LIMIT, doing, connect).await
 }
 
 /// The settings of a session, as what a connection begins with takes them.
@@ -174,10 +181,11 @@ pub(super) fn as_options(session: Session) -> String {
 /// What opens a connection, bounded in time.
 pub(super) async fn in_time<T>(
     cx: &Context,
+    limit: Duration,
     doing: Doing<'_>,
     connect: impl Future<Output = Result<T, EngineError>>,
 ) -> Result<T, DatabaseError> {
-    match cx.cancel.unless(cx.clock.timeout(CONNECT_LIMIT, connect)).await {
+    match cx.cancel.unless(cx.clock.timeout(limit, connect)).await {
         None => Err(doing.cancelled(cx)),
         Some(Err(elapsed)) => Err(DatabaseError::NoAnswer {
             database: doing.database.to_owned(),

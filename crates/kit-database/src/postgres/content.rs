@@ -44,7 +44,7 @@ pub(super) async fn digests(
     // Ended with all of its tasks when it is dropped.
     let mut readers = JoinSet::new();
     for _ in 0..reading.jobs.get() {
-        match CopyOut::open(address, &snapshot, cx, doing).await {
+        match CopyOut::open(address, (&snapshot, &[]), cx, doing).await {
             Ok(connection) => readers.spawn(read(connection, Arc::clone(&queue))),
             Err(error) if readers.is_empty() || cx.cancel.is_cancelled() => return Err(error),
             // The server or the role may have no more of them to give; one does it all, too.

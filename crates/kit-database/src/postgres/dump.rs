@@ -1,5 +1,4 @@
-//! A dump: `pg_dump` in a snapshot that we export, counted by us in the same snapshot, and read along, whatever
-//! its format.
+//! A dump: `pg_dump` in a snapshot that we export, counted in the same snapshot, and read along, whatever its format.
 
 use super::clients::{self, Clients};
 use super::connect::{self, Doing, Session};
@@ -123,7 +122,7 @@ pub(super) async fn begin(
     let schema = SchemaFile::new(scratch)?;
     let rows = database.options.rows.clone();
     // What another dump said of its own.
-    rows.counted(0);
+    rows.uncounted();
     let Ready { mut connection, version, major, clients } = ready(database, cx, doing).await?;
     let restore_point = restore_point(&mut connection, cx).await;
     let snapshot_at = cx.clock.now();
@@ -273,7 +272,7 @@ async fn count(
         let counted = inspect::count(&mut connection, &table).await?;
         tables.insert(table, counted);
     }
-    rows.others_counted(tables.values().sum());
+    rows.counted(tables.values().sum());
     let large_objects = inspect::large_objects(&mut connection).await?;
     Ok(Counted { tables, large_objects, connection })
 }
@@ -308,6 +307,7 @@ impl Dump for PostgresDump {
         };
         connect::close(counted.connection).await;
         tables.extend(counted.tables);
+        rows.uncounted();
         rows.counted(tables.values().sum());
         let tables = balance(&content, &tables, &names).map_err(|problem| doing.truncated(problem))?;
         let mut positions = content.sequences;

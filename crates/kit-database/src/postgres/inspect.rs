@@ -207,16 +207,18 @@ async fn positions(
 /// Digest of the large objects: the id and the content of each. Of one, the server gives away no more than a gigabyte at
 /// once, and there may be millions of them: nobody has a whole one, nor all of them, in memory.
 pub(super) async fn large_objects(connection: &mut PgConnection) -> Result<Sha256, sqlx::Error> {
+    // `OFFSET 0`: what a function in FROM gives goes through a temporary file of the server's.
     let sql = "SELECT oid::text || ' ' || (
             SELECT CASE WHEN length(first) < 16777216 THEN md5(first) ELSE (
                 WITH RECURSIVE part (number, digest, bytes) AS (
                     SELECT 0::bigint, md5(first), length(first)
                     UNION ALL
                     SELECT number + 1, md5(next), length(next)
-                    FROM part, LATERAL lo_get(oid, (number + 1) * 16777216, 16777216) AS next
+                    FROM part,
+                        LATERAL (SELECT lo_get(oid, (number + 1) * 16777216, 16777216) AS next OFFSET 0) AS n
                     WHERE bytes = 16777216)
                 SELECT string_agg(digest, ' ' ORDER BY number) FROM part) END
-            FROM lo_get(oid, 0, 16777216) AS first)
+            FROM (SELECT lo_get(oid, 0, 16777216) AS first OFFSET 0) AS f)
         FROM pg_largeobject_metadata ORDER BY oid";
     let mut objects = sqlx::query_scalar(sql).persistent(false).fetch(connection);
     let mut hasher = sha2::Sha256::new();

@@ -9,6 +9,7 @@ mod wire;
 
 use super::address::Address;
 use super::connect::{self, Doing, Session};
+use super::ident::Qualified;
 use super::parallel::{self, Snapshot};
 use crate::{DatabaseError, EngineError};
 use bytes::Bytes;
@@ -28,21 +29,23 @@ pub(super) enum CopyOut {
 }
 
 impl CopyOut {
-    /// Opens one in the snapshot that another connection has exported, and still holds.
+    /// Opens one in the snapshot that another connection has exported, and still holds. These tables it locks for itself
+    /// against everybody who does not only change rows.
     pub(super) async fn open(
         address: &Address,
-        snapshot: &Snapshot,
+        (snapshot, tables): (&Snapshot, &[Qualified]),
         cx: &Context,
         doing: Doing<'_>,
     ) -> Result<Self, DatabaseError> {
+        let joining = parallel::join(&snapshot.name, tables);
         // Where that one is encrypted, a server need not hear of another one that asks and goes away.
         if !snapshot.is_encrypted
-            && let Some(plain) = Plain::open(address, &snapshot.name, cx, doing).await?
+            && let Some(plain) = Plain::open(address, &joining, cx, doing).await?
         {
             return Ok(Self::Plain(plain));
         }
         let mut connection = connect::open(address, Session::Reading, cx, doing).await?;
-        doing.run(cx, connect::execute(&mut connection, parallel::join(&snapshot.name))).await?;
+        doing.run(cx, connect::execute(&mut connection, joining)).await?;
         Ok(Self::Sqlx(Box::new(connection)))
     }
 

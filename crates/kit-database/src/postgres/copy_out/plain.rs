@@ -5,8 +5,7 @@
 use super::Heard;
 use super::wire::Wire;
 use crate::postgres::address::{Address, At, Unencrypted};
-use crate::postgres::connect::{self, Doing, Session};
-use crate::postgres::parallel;
+use crate::postgres::connect::{self, CONNECT_LIMIT, Doing, READ_LOCK, Session};
 use crate::{DatabaseError, EngineError};
 use bytes::BytesMut;
 use futures_util::FutureExt as _;
@@ -35,11 +34,12 @@ impl Plain {
     /// `None`: it has to be encrypted, or the server offers it.
     pub(super) async fn open(
         address: &Address,
-        snapshot: &str,
+        joining: &str,
         cx: &Context,
         doing: Doing<'_>,
     ) -> Result<Option<Self>, DatabaseError> {
-        let Some(socket) = connect::in_time(cx, doing, connected(address, snapshot)).await? else {
+        let limit = CONNECT_LIMIT + READ_LOCK;
+        let Some(socket) = connect::in_time(cx, limit, doing, connected(address, joining)).await? else {
             return Ok(None);
         };
         Self::reading(socket).map(Some).map_err(|error| doing.said(error.into()))
@@ -102,17 +102,17 @@ fn read(
     wire.say_good_bye();
 }
 
-async fn connected(address: &Address, snapshot: &str) -> Result<Option<OwnedFd>, EngineError> {
+async fn connected(address: &Address, joining: &str) -> Result<Option<OwnedFd>, EngineError> {
     let Some(Unencrypted { at, unless_offered }) = address.unencrypted() else { return Ok(None) };
     let (has_joined, socket) = match at {
         At::Socket(path) => {
             let mut stream = UnixStream::connect(path).await?;
-            (join(&mut stream, unless_offered, address, snapshot).await?, OwnedFd::from(stream.into_std()?))
+            (join(&mut stream, unless_offered, address, joining).await?, OwnedFd::from(stream.into_std()?))
         }
         At::Port(host, port) => {
             let mut stream = TcpStream::connect((host, port)).await?;
             stream.set_nodelay(true)?;
-            (join(&mut stream, unless_offered, address, snapshot).await?, OwnedFd::from(stream.into_std()?))
+            (join(&mut stream, unless_offered, address, joining).await?, OwnedFd::from(stream.into_std()?))
         }
     };
     rustix::io::ioctl_fionbio(&socket, false).map_err(std::io::Error::from)?;
@@ -124,7 +124,7 @@ async fn join(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     unless_offered: bool,
     address: &Address,
-    snapshot: &str,
+    joining: &str,
 ) -> Result<bool, EngineError> {
     if unless_offered && offers_tls(stream).await? {
         return Ok(false);
@@ -142,12 +142,12 @@ async fn join(
     let (client, connection) = config.connect_raw(stream, NoTls).await?;
     let version = connection.parameter("server_version").unwrap_or_default();
     let major = version.split(|c: char| !c.is_ascii_digit()).next().and_then(|major| major.parse().ok());
-    let noticing = connect::noticing_who_is_gone(major.unwrap_or_default());
+    let settings = Session::Reading.settings_of(major.unwrap_or_default());
     let joined = async {
-        if let Some(sql) = noticing {
+        if let Some(sql) = settings {
             client.batch_execute(sql).await?;
         }
-        client.batch_execute(&parallel::join(snapshot)).await
+        client.batch_execute(joining).await
     };
     tokio::pin!(joined);
     tokio::select! {

@@ -22,6 +22,7 @@ const HEADER_BYTES: usize = 5;
 const MOST_BYTES: usize = 1 << 20;
 
 const COPY_DATA: u8 = b'd';
+const IN_TRANSACTION: u8 = b'T';
 
 /// A connection that has signed in.
 pub(super) struct Wire<S> {
@@ -84,7 +85,8 @@ impl<S: Read + Write> Wire<S> {
                 Message::CommandComplete(body) => {
                     said = body.tag()?.strip_prefix("COPY ").and_then(|count| count.parse().ok());
                 }
-                Message::ReadyForQuery(_) => break,
+                // Outside of it, rows would be those of any moment.
+                Message::ReadyForQuery(body) if body.status() == IN_TRANSACTION => break,
                 Message::ErrorResponse(body) => return Err(refused(&body)),
                 Message::CopyOutResponse(_)
                 | Message::NoticeResponse(_)
@@ -298,6 +300,11 @@ mod tests {
             ("no end of rows", vec![tag.clone(), ready.clone()], "did not say that these were all"),
             ("no count", vec![done.clone(), ready.clone()], "did not say that these were all"),
             ("another count", vec![done.clone(), message(b'C', b"SELECT 2\0"), ready], "did not say"),
+            (
+                "no transaction any more",
+                vec![done.clone(), tag.clone(), message(b'Z', b"I")],
+                "kind 'Z' that does not belong here",
+            ),
             ("it closes", vec![done.clone(), tag.clone()], "closed the connection"),
             ("rows after their end", vec![done, message(COPY_DATA, b"x"), tag], "does not belong here"),
             ("an impossible length", vec![vec![COPY_DATA, 0, 0, 0, 3]], "does not belong here"),

@@ -22,6 +22,7 @@ pub(super) struct Copied {
 impl Copied {
     pub(super) fn new(pieces: &Mixed, told: Rows) -> Self {
         let tables = pieces.tables().map(|table| (table.clone(), Pages::default())).collect();
+        told.estimated(None);
         Self { tables, planned: pieces.planned(), done: 0, rows: 0, told }
     }
 
@@ -37,7 +38,7 @@ impl Copied {
         self.rows += rows;
         // The tables are evenly mixed: the rest of them is like what there was.
         let about = u128::from(self.rows) * u128::from(self.planned) / u128::from(self.done);
-        self.told.estimated(u64::try_from(about).unwrap_or(u64::MAX));
+        self.told.estimated(u64::try_from(about).ok());
     }
 
     /// The rows of every table, or what is not whole.
@@ -157,7 +158,9 @@ mod tests {
     fn the_rest_is_taken_to_be_like_what_there_was() {
         let planned = || Mixed::new(vec![large("a", 2), large("b", 1), large("c", 1)], 1);
         let told = Rows::default();
+        told.counted(0);
         let mut copied = Copied::new(&planned(), told.clone());
+        assert_eq!(told.total(), None);
         let mut about = Vec::new();
         for (piece, rows) in planned().zip([100, 50, 90, 0]) {
             copied.add(&piece, rows);

@@ -1,7 +1,7 @@
 //! One connection that copies pieces of tables in the snapshot of another one.
 
 use super::super::copy_out::{CopyOut, Heard, PORTION_BYTES};
-use super::super::ident;
+use super::super::ident::{self, Qualified};
 use super::copied::Copied;
 use super::plan::{self, Mixed, Piece};
 use crate::EngineError;
@@ -57,10 +57,17 @@ pub(in super::super) async fn export(connection: &mut PgConnection) -> Result<Sn
     Ok(Snapshot { name, is_encrypted })
 }
 
-/// Takes over the snapshot, as SQL.
-pub(in super::super) fn join(snapshot: &str) -> String {
+/// Takes over the snapshot and locks these tables, as SQL.
+pub(in super::super) fn join(snapshot: &str, tables: &[Qualified]) -> String {
     let begin = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY";
-    format!("{begin}; SET TRANSACTION SNAPSHOT {}", ident::literal(snapshot))
+    let join = format!("{begin}; SET TRANSACTION SNAPSHOT {}", ident::literal(snapshot));
+    if tables.is_empty() { join } else { format!("{join}; {}", lock(tables.iter())) }
+}
+
+/// Keeps everybody from emptying these tables, or writing them anew, until the transaction ends, as SQL.
+pub(super) fn lock<'a>(tables: impl Iterator<Item = &'a Qualified>) -> String {
+    let tables: Vec<String> = tables.map(|table| format!("ONLY {}", table.sql())).collect();
+    format!("LOCK TABLE {} IN ACCESS SHARE MODE", tables.join(", "))
 }
 
 /// Copies piece after piece until none is left, or nobody takes them any more.

@@ -86,10 +86,7 @@ pub(super) async fn decide(
             "no table of {smallest} MiB or more is without checks by functions"
         )));
     }
-    for large in &tables {
-        let lock = format!("LOCK TABLE ONLY {} IN ACCESS SHARE MODE", large.table.sql());
-        connect::execute(connection, lock).await?;
-    }
+    connect::execute(connection, copy::lock(tables.iter().map(|large| &large.table))).await?;
     // Only now nobody can give them other pages. One that became small is no problem.
     let locked = self::large(connection, names, sizes).await?;
     tables.retain_mut(|table| match locked.iter().find(|locked| locked.table == table.table) {
@@ -185,9 +182,12 @@ pub(super) async fn begin(
     args.extend(plan.tables.iter().map(|large| format!("--exclude-table-data={}", large.table.sql())));
     let after = run(args)?;
     let pieces = Mixed::new(plan.tables, plan.sizes.piece_bytes);
+    let tables: Vec<Qualified> = pieces.tables().cloned().collect();
     let mut connections = Vec::new();
     for _ in 0..plan.jobs.get() {
-        connections.push(CopyOut::open(&database.address, snapshot, cx, doing).await?);
+        // Whoever reads a table has locked it: a connection that is lost takes its lock with it, and nobody would miss that
+        // of another one. Nor would anybody get a lock behind somebody who waits for the one of the snapshot to end.
+        connections.push(CopyOut::open(&database.address, (snapshot, &tables), cx, doing).await?);
     }
     let copied = connections
         .iter()

@@ -88,7 +88,7 @@ async fn what_can_be_encrypted_is_and_everybody_reads_the_same() {
         (url("sslmode=disable"), &open, true),
         (place.server.socket_url("shop"), &open, true),
     ] {
-        let mut connection = CopyOut::open(&address(&url), snapshot, &place.cx, DOING).await.unwrap();
+        let mut connection = CopyOut::open(&address(&url), (snapshot, &[]), &place.cx, DOING).await.unwrap();
         assert_eq!(matches!(connection, CopyOut::Plain(_)), is_plain, "{url}");
         let is_encrypted = "COPY (SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()) TO STDOUT";
         let expected = if is_plain { "f\n" } else { "t\n" };
@@ -141,7 +141,7 @@ async fn what_is_dropped_ends_whatever_it_was_doing() {
     let address = address(&place.server.url("shop"));
     // One waits for a server that says nothing, one for somebody who takes what it has.
     for sql in ["SELECT pg_sleep(600)", "SELECT repeat('x', 1000) FROM generate_series(1, 1000000)"] {
-        let mut connection = CopyOut::open(&address, &snapshot, &place.cx, DOING).await.unwrap();
+        let mut connection = CopyOut::open(&address, (&snapshot, &[]), &place.cx, DOING).await.unwrap();
         assert!(matches!(connection, CopyOut::Plain(_)));
         let mut rows = connection.rows(&format!("COPY ({sql}) TO STDOUT")).await.unwrap();
         let first = place.cx.clock.timeout(Duration::from_millis(300), rows.next()).await;
@@ -163,12 +163,12 @@ async fn who_may_not_come_in_is_told_so_without_his_password() {
     let place = Place::with("CREATE ROLE ada LOGIN PASSWORD 'right'");
     let nowhere = Snapshot { name: "00000003-1".to_owned(), is_encrypted: false };
     let url = place.server.url_as("ada", "hunter2", "shop");
-    let error = CopyOut::open(&address(&url), &nowhere, &place.cx, DOING).await.map(drop).unwrap_err();
+    let error = CopyOut::open(&address(&url), (&nowhere, &[]), &place.cx, DOING).await.map(drop).unwrap_err();
     let said = format!("{error:?} {error}");
     assert!(said.contains("28P01") && !said.contains("hunter2"), "{said}");
     // A snapshot that is no more.
     let url = place.server.url("shop");
-    let error = CopyOut::open(&address(&url), &nowhere, &place.cx, DOING).await.map(drop).unwrap_err();
+    let error = CopyOut::open(&address(&url), (&nowhere, &[]), &place.cx, DOING).await.map(drop).unwrap_err();
     assert!(format!("{error:?}").contains("snapshot"), "{error:?}");
 }
 
@@ -181,6 +181,6 @@ async fn who_may_not_see_whether_it_is_encrypted_reads_all_the_same() {
     let url = place.server.url_as("ada", "a", "shop");
     let (_holder, snapshot) = hold(&place, &url).await;
     assert!(snapshot.is_encrypted);
-    let mut connection = CopyOut::open(&address(&url), &snapshot, &place.cx, DOING).await.unwrap();
+    let mut connection = CopyOut::open(&address(&url), (&snapshot, &[]), &place.cx, DOING).await.unwrap();
     assert_eq!(all(&mut connection, "COPY public.t TO STDOUT").await, "7\n");
 }

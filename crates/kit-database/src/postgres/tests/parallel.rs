@@ -5,7 +5,9 @@ use super::super::parallel::Sizes;
 use super::content::AWKWARD;
 use super::{Place, needs};
 use crate::{Database as _, DatabaseError, Depth, OpenOptions, compare};
+use kit_testing::postgres::Server;
 use std::num::NonZeroU8;
+use std::time::Duration;
 use tokio::io::AsyncReadExt as _;
 
 /// Every table is large, and a piece is two pages.
@@ -188,4 +190,44 @@ async fn who_stops_reading_leaves_no_connection_behind() {
     );
     place.server.sql("postgres", &wait);
     assert_eq!(place.server.sql("postgres", &format!("SELECT count(*) {ours}")), "0");
+}
+
+/// `pg_dump` waits for its turn, and the connection of the snapshot is gone: nobody would see that the table is empty.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_reads_a_table_later_has_locked_it_from_the_beginning() {
+    let place = Place::with(
+        "CREATE TABLE a (n integer, pad text); CREATE TABLE b (n integer, pad text);
+         INSERT INTO a SELECT i, repeat('x', 500) FROM generate_series(1, 60000) AS i;
+         INSERT INTO b SELECT * FROM a LIMIT 10",
+    );
+    // The one piece of `b` is in the middle: what comes before it finds no room, since nobody reads.
+    let dump = in_small_pieces(&place, 1).begin_dump(&place.cx, place.folder.path()).await.unwrap();
+    let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name IN ('deploy-kit', 'pg_dump')
+        AND query NOT LIKE 'COPY (SELECT%'";
+    assert_ne!(place.server.sql("postgres", end), "0");
+    let mut psql = place.server.command("psql", "shop");
+    psql.args(["-X", "-q", "-c", "SET lock_timeout = '300ms'", "-c", "TRUNCATE b"]);
+    let said = psql.output().unwrap();
+    assert!(!said.status.success());
+    assert!(String::from_utf8_lossy(&said.stderr).contains("lock timeout"), "{said:?}");
+    drop(dump);
+}
+
+/// Since PostgreSQL 17 there is a limit on them, which `pg_dump` lifts for itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dump_may_take_longer_than_a_transaction_may() {
+    let place = Place::on(Server::start_newer());
+    place.server.sql("postgres", "CREATE DATABASE shop");
+    let made = "CREATE TABLE a (n integer, pad text); INSERT INTO a SELECT i, repeat('x', 500) FROM generate_series(1, 2000) AS i";
+    place.server.sql("shop", made);
+    place.server.sql("postgres", "ALTER DATABASE shop SET transaction_timeout = '1s'");
+    let tools = Some(crate::Tools::Folder(Server::newer_programs()));
+    let options = OpenOptions { dump_jobs: Some(2), tools, ..OpenOptions::default() };
+    let dump_sizes = in_small_pieces(&place, 2).dump_sizes;
+    let database = PostgresDatabase { dump_sizes, ..place.database_with("shop", options) };
+    let mut dump = database.begin_dump(&place.cx, place.folder.path()).await.unwrap();
+    place.cx.clock.sleep(Duration::from_millis(1500)).await;
+    dump.reader().read_to_end(&mut Vec::new()).await.unwrap();
+    let report = dump.finish(&place.cx).await.unwrap();
+    assert_eq!(report.inspection.row_count(), 2000);
 }
