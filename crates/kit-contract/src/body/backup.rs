@@ -99,6 +99,9 @@ pub struct RestoreNeeds {
     pub roles: Vec<String>,
     /// Extensions of the database.
     pub extensions: Vec<Extension>,
+    /// The longest statement that fills a table, in bytes: MariaDB and MySQL have a limit, `max_allowed_packet`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub longest_statement_bytes: Option<u64>,
 }
 
 /// Digests of the rows of a backup, which are compared after a restore.

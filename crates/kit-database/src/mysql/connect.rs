@@ -160,6 +160,12 @@ pub(super) async fn server(connection: &mut MySqlConnection) -> Result<Server, s
     Ok(parse(&said))
 }
 
+/// The longest packet that the server takes, in bytes.
+pub(super) async fn longest_packet(connection: &mut MySqlConnection) -> Result<u64, sqlx::Error> {
+    let sql = "SELECT CAST(@@GLOBAL.max_allowed_packet AS UNSIGNED)";
+    sqlx::query_scalar(sql).persistent(false).fetch_one(connection).await
+}
+
 fn parse(said: &str) -> Server {
     let product = Product::of(said);
     let short: Vec<&str> = said.split('-').take(if product == Product::MariaDb { 2 } else { 1 }).collect();

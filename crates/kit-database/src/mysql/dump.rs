@@ -266,8 +266,9 @@ impl Dump for MysqlDump {
     }
 
     async fn finish(self: Box<Self>, cx: &Context) -> Result<DumpReport, DatabaseError> {
-        let Self { display, names, schema_sha256, content_method, details, reader, before, after, .. } =
-            *self;
+        let Self {
+            display, names, schema_sha256, content_method, mut details, reader, before, after, ..
+        } = *self;
         let doing = Doing { action: "dump", database: &display, unfinished: "the database was dumped" };
         let truncated = |problem| DatabaseError::Truncated { database: display.clone(), problem };
         let DumpReader { running, scanner, ended, .. } = reader;
@@ -280,6 +281,9 @@ impl Dump for MysqlDump {
         let (content, schema) = scanner.finish().map_err(truncated)?;
         if let Some(problem) = inspect::lacks(&content, &names) {
             return Err(truncated(problem));
+        }
+        if let Some(needs) = &mut details.needs {
+            needs.longest_statement_bytes = Some(content.longest_insert_bytes);
         }
         let (first, counts) = joined(cx, doing, before).await?.map_err(|error| doing.failed(error))?;
         let later = joined(cx, doing, after).await??;

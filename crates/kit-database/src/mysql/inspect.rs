@@ -263,6 +263,7 @@ pub(super) async fn needs(
         icu_locale: None,
         roles: Vec::new(),
         extensions: Vec::new(),
+        longest_statement_bytes: None,
     })
 }
 

@@ -26,6 +26,8 @@ pub(super) struct Content {
     pub(super) code: Code,
     /// How many bytes were read.
     pub(super) bytes: u64,
+    /// The longest `INSERT`.
+    pub(super) longest_insert_bytes: u64,
     problem: Option<String>,
 }
 
@@ -70,6 +72,8 @@ pub(super) struct Scanner<K> {
     /// The line before was `--`, with which every comment of the program begins.
     after_dashes: bool,
     trailer: bool,
+    /// Where the `INSERT` begins that is being read.
+    insert_from: u64,
     /// Rows of tables that are over.
     rows_before: u64,
     /// Who is told how many rows have passed.
@@ -91,6 +95,7 @@ impl<K: Keep> Scanner<K> {
             defining: None,
             after_dashes: false,
             trailer: false,
+            insert_from: 0,
             rows_before: 0,
             told: None,
         }
@@ -161,6 +166,7 @@ impl<K: Keep> Scanner<K> {
             head.extend_from_slice(bytes.get(..missing).unwrap_or_default());
             if head.starts_with(INSERT) {
                 self.at = At::Insert;
+                self.insert_from = self.content.bytes - (self.line.len() + bytes.len()) as u64;
                 return bytes;
             }
         }
@@ -304,6 +310,9 @@ impl<K: Keep> Scanner<K> {
                     }
                     b';' => {
                         self.at = At::Text;
+                        let end = self.content.bytes - (bytes.len() - index - 1) as u64;
+                        let longest = &mut self.content.longest_insert_bytes;
+                        *longest = (*longest).max(end - self.insert_from);
                         // Its line end belongs to it.
                         let rest = bytes.get(index + 1..).unwrap_or_default();
                         return rest.strip_prefix(b"\n").unwrap_or(rest);

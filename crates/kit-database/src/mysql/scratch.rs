@@ -223,7 +223,7 @@ pub(super) async fn prepare(
     Ok(server)
 }
 
-/// Whether the server is of the series of the dump.
+/// Whether the server is of the series of the dump, and takes its longest statement.
 pub(super) async fn check_fits(
     connection: &mut MySqlConnection,
     cx: &Context,
@@ -238,6 +238,21 @@ pub(super) async fn check_fits(
                 "{} is {found}, and the backup is of {}: another version proves nothing about it",
                 doing.database,
                 needs.series.as_deref().unwrap_or("an unknown version")
+            ),
+        });
+    }
+    let Some(longest) = needs.longest_statement_bytes else { return Ok(server) };
+    let limit = doing.run(cx, connect::longest_packet(connection)).await?;
+    // A packet has a few bytes more than its statement.
+    let needed = longest + (1 << 10);
+    if needed > limit {
+        let mib = needed.div_ceil(1 << 20);
+        return Err(DatabaseError::Unavailable {
+            what: format!(
+                "{} takes statements of up to {limit} bytes (max_allowed_packet), and the backup has one of {longest}: \
+                 it needs SET GLOBAL max_allowed_packet = {mib} * 1024 * 1024 before (1024 MiB is the most that a server \
+                 can take)",
+                doing.database
             ),
         });
     }

@@ -39,6 +39,8 @@ const SETTINGS: &[&str] = &[
     "shared_buffers=64MB",
     "maintenance_work_mem=128MB",
     "max_connections=20",
+    // A dump is restored in one transaction, which locks everything that it makes until its end: some 130 000 locks.
+    "max_locks_per_transaction=4096",
     "logging_collector=off",
     "log_min_messages=fatal",
 ];

@@ -30,7 +30,7 @@ pub(super) enum Session {
 impl Session {
     fn settings(self) -> Vec<(&'static str, String)> {
         let limit = |duration: Duration| duration.as_millis().to_string();
-        match self {
+        let mut settings = match self {
             Self::Reading => vec![
                 ("lock_timeout", limit(READ_LOCK)),
                 ("statement_timeout", "0".to_owned()),
@@ -65,7 +65,12 @@ impl Session {
             Self::Migrating { lock, statement } => {
                 vec![("lock_timeout", limit(lock)), ("statement_timeout", limit(statement))]
             }
-        }
+        };
+        // What lies in between forgets a connection on which nothing is said for minutes, and some of ours only hold a
+        // snapshot, or wait for an index.
+        settings.push(("tcp_keepalives_idle", "60".to_owned()));
+        settings.push(("tcp_keepalives_interval", "10".to_owned()));
+        settings
     }
 
     /// Those that only servers from a major version on know, as SQL: one stops working for somebody who is gone, and ours
@@ -73,8 +78,11 @@ impl Session {
     pub(super) const fn settings_of(self, major: u32) -> Option<&'static str> {
         match (self, major) {
             (_, ..14) => None,
-            (Self::Reading | Self::Loading, 17..) => {
-                Some("SET client_connection_check_interval = '2s'; SET transaction_timeout = 0")
+            (Self::Reading | Self::Loading, 17..) => Some(
+                "SET client_connection_check_interval = '2s'; SET idle_session_timeout = 0; SET transaction_timeout = 0",
+            ),
+            (Self::Reading | Self::Loading, _) => {
+                Some("SET client_connection_check_interval = '2s'; SET idle_session_timeout = 0")
             }
             _ => Some("SET client_connection_check_interval = '2s'"),
         }

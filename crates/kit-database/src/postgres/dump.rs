@@ -170,6 +170,8 @@ pub(super) async fn begin(
 
 /// The one setting of ours, of those that change the text of a value, that `pg_dump` does not make by itself.
 const BYTES_AS_HEX: &str = "-c bytea_output=hex";
+/// As [`connect`] has it: one `pg_dump` may have to wait for hours until it is its turn.
+const KEPT_ALIVE: &str = "-c tcp_keepalives_idle=60 -c tcp_keepalives_interval=10";
 
 /// The encoding of a database that has none.
 const SQL_ASCII: &str = "SQL_ASCII";
@@ -214,7 +216,7 @@ pub(super) fn command(
         .args(["--no-password", LOCK_WAIT])
         .arg(format!("--encoding={encoding}"))
         .arg(format!("--snapshot={snapshot}"));
-    database.address.give_to(large_writes(command)).env("PGOPTIONS", BYTES_AS_HEX)
+    database.address.give_to(large_writes(command)).env("PGOPTIONS", format!("{BYTES_AS_HEX} {KEPT_ALIVE}"))
 }
 
 /// One `pg_dump`, or connections of ours besides.
@@ -269,7 +271,10 @@ async fn count(
     connect::execute(&mut connection, "SET max_parallel_workers_per_gather = 0".to_owned()).await?;
     let mut tables = BTreeMap::new();
     for table in names {
+        // Else the table and all of its indexes stay locked until the end, and the server has room for so many locks only.
+        connect::execute(&mut connection, "SAVEPOINT counting".to_owned()).await?;
         let counted = inspect::count(&mut connection, &table).await?;
+        connect::execute(&mut connection, "ROLLBACK TO SAVEPOINT counting".to_owned()).await?;
         tables.insert(table, counted);
     }
     rows.counted(tables.values().sum());

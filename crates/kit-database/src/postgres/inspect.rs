@@ -280,6 +280,7 @@ pub(super) async fn needs(connection: &mut PgConnection) -> Result<RestoreNeeds,
         icu_locale,
         roles,
         extensions: extensions.into_iter().map(|(name, version)| Extension { name, version }).collect(),
+        longest_statement_bytes: None,
     })
 }
 

@@ -9,6 +9,8 @@ use super::ident::Qualified;
 use sqlx::postgres::PgConnection;
 use tokio::sync::mpsc::UnboundedReceiver;
 
+/// So many tables at most: the server has room for so many locks only.
+const MOST_TABLES: usize = 500;
 /// For somebody who is there already, and goes when he is in the way.
 const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '3s'";
 
@@ -16,8 +18,10 @@ const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '3s'";
 /// it is slower, and nothing else.
 pub(super) async fn keep(mut connection: PgConnection, mut tables: UnboundedReceiver<Qualified>) {
     let mut kept = connect::execute(&mut connection, BEGIN.to_owned()).await;
+    let mut count = 0;
     while let Some(table) = tables.recv().await {
-        if kept.is_ok() {
+        count += 1;
+        if kept.is_ok() && count <= MOST_TABLES {
             let lock = format!("LOCK TABLE ONLY {} IN SHARE UPDATE EXCLUSIVE MODE", table.sql());
             kept = connect::execute(&mut connection, lock).await;
         }

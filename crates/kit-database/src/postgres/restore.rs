@@ -84,7 +84,8 @@ pub(super) fn unreadable(source: std::io::Error, doing: Doing<'_>) -> DatabaseEr
 }
 
 /// What a restore asks of the server, whoever does it: nothing may end it but its end.
-pub(super) const OPTIONS: &str = "-c client_min_messages=warning -c statement_timeout=0 -c lock_timeout=0";
+pub(super) const OPTIONS: &str = "-c client_min_messages=warning -c statement_timeout=0 -c lock_timeout=0 \
+    -c tcp_keepalives_idle=60 -c tcp_keepalives_interval=10";
 
 async fn plain(
     cx: &Context,

@@ -180,6 +180,7 @@ fn needs(info: &Info, modules: Vec<Extension>) -> RestoreNeeds {
         icu_locale: None,
         roles: Vec::new(),
         extensions: modules,
+        longest_statement_bytes: None,
     }
 }
 

@@ -67,6 +67,11 @@ fn everything_is_counted_however_it_is_cut() {
     ] {
         expected.row(row.as_bytes());
     }
+    let inserts = DUMP
+        .split("INSERT INTO `odd")
+        .skip(1)
+        .map(|rest| "INSERT INTO `odd".len() + rest.find(";\n").unwrap() + 1);
+    let longest = inserts.max().unwrap() as u64;
     for size in [1, 2, 3, 7, 64, 4096, usize::MAX] {
         let (content, kept) = scan(DUMP.as_bytes(), size.min(DUMP.len())).unwrap();
         let rows: Vec<(&str, u64)> =
@@ -80,6 +85,7 @@ fn everything_is_counted_however_it_is_cut() {
             ["DO SETVAL(`seq`, 1005, 0);", "table \"odd `name\" continues with 3", "event ev: ENABLE",]
         );
         assert_eq!(content.bytes, DUMP.len() as u64);
+        assert_eq!(content.longest_insert_bytes, longest, "{size}");
         let kept = String::from_utf8(kept.0).unwrap();
         assert!(!kept.contains("Brien") && kept.contains("INSERT INTO `fake`"), "{size}: {kept}");
         assert!(kept.ends_with("-- Dump completed"), "{kept}");

@@ -221,3 +221,28 @@ async fn a_busy_database_is_dumped_in_one_snapshot() {
     worker.kill().unwrap();
     worker.wait().unwrap();
 }
+
+/// What is written as hexadecimal digits is twice as long as what the server has once taken.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_cannot_take_a_statement_of_the_backup_is_left_as_it_is() {
+    let place = Place::with(
+        "CREATE TABLE t (a int, b longblob); INSERT INTO t VALUES (1, REPEAT('x', 9000000)), (2, 'y')",
+    );
+    let (dump, report) = place.dump().await;
+    let longest = needs(&report).longest_statement_bytes.unwrap();
+    assert!((18_000_000..18_001_000).contains(&longest), "{longest}");
+    let database = place.database("shop");
+    place.restored(&database, &dump, needs(&report), Depth::Content).await.unwrap();
+    place.server.sql("shop", "DELETE FROM t WHERE a = 1");
+    let error =
+        database.restore_in_place(&place.cx, &mut dump.as_slice(), Some(needs(&report))).await.unwrap_err();
+    assert!(matches!(&error, DatabaseError::Unavailable { .. }), "{error:?}");
+    assert!(error.to_string().contains("SET GLOBAL max_allowed_packet = 18 * 1024 * 1024"), "{error}");
+    assert_eq!(place.server.sql("shop", "SELECT COUNT(*) FROM t"), "1", "nothing was dropped");
+    let beside = database.restore_beside(&place.cx, &mut dump.as_slice(), Some(needs(&report)), "r1").await;
+    assert!(matches!(&beside, Err(DatabaseError::Unavailable { .. })), "{beside:?}");
+    // As it says.
+    place.server.sql("shop", "SET GLOBAL max_allowed_packet = 18 * 1024 * 1024");
+    database.restore_in_place(&place.cx, &mut dump.as_slice(), Some(needs(&report))).await.unwrap();
+    assert_eq!(place.server.sql("shop", "SELECT SUM(LENGTH(b)) FROM t"), "9000001");
+}

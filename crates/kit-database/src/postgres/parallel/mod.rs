@@ -28,6 +28,7 @@ use kit_core::Context;
 pub(super) use plan::Sizes;
 use plan::{Large, Mixed};
 use sqlx::postgres::PgConnection;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU8;
 use std::pin::Pin;
@@ -40,6 +41,9 @@ use tokio_util::task::AbortOnDropHandle;
 const OLDEST_MAJOR: u32 = 14;
 /// The only one in which what we copy needs no conversion.
 const ENCODING: &str = "UTF8";
+/// So many tables, the largest ones, are copied by us at most: each is an argument of `pg_dump`, and locked by every
+/// connection.
+const MOST_TABLES: usize = 1000;
 /// Pieces that may wait for whoever reads.
 const AHEAD: usize = 4;
 
@@ -80,6 +84,8 @@ pub(super) async fn decide(
         let judged = judged_by_functions(connection).await?;
         tables.retain(|large| !judged.contains(&large.table));
     }
+    tables.sort_by_key(|large| Reverse(large.size_bytes));
+    tables.truncate(MOST_TABLES);
     if tables.is_empty() {
         let smallest = sizes.smallest_bytes >> 20;
         return Ok(Decision::Alone(format!(

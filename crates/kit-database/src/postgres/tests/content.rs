@@ -202,6 +202,19 @@ async fn a_restore_can_be_tried_beside_the_source_and_on_a_server_that_is_named(
     }
 }
 
+/// Whoever makes a table keeps it locked until the end of the transaction, and a server has room for so many locks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_of_many_tables_comes_back_in_one_transaction() {
+    let place = Place::with(
+        "DO $$ BEGIN FOR i IN 1..700 LOOP EXECUTE format('CREATE TABLE t%s (id serial PRIMARY KEY, a text UNIQUE)', i);
+         END LOOP; END $$",
+    );
+    let (dump, report) = place.dump().await;
+    assert_eq!(report.inspection.tables.len(), 700);
+    let restored = place.restored(&dump, needs(&report), Depth::Content).await.unwrap();
+    assert_eq!(compare(&report.inspection, &restored), []);
+}
+
 /// The server gives away a gigabyte at once, and no more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn large_objects_of_every_length_are_told_apart_to_their_last_byte() {

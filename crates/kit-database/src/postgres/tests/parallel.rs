@@ -202,6 +202,10 @@ async fn who_reads_a_table_later_has_locked_it_from_the_beginning() {
     );
     // The one piece of `b` is in the middle: what comes before it finds no room, since nobody reads.
     let dump = in_small_pieces(&place, 1).begin_dump(&place.cx, place.folder.path()).await.unwrap();
+    let copying = "DO $$ BEGIN FOR i IN 1..400 LOOP PERFORM pg_stat_clear_snapshot();
+        EXIT WHEN EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'deploy-kit' AND query LIKE 'COPY (SELECT%');
+        PERFORM pg_sleep(0.025); END LOOP; END $$";
+    place.server.sql("postgres", copying);
     let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name IN ('deploy-kit', 'pg_dump')
         AND query NOT LIKE 'COPY (SELECT%'";
     assert_ne!(place.server.sql("postgres", end), "0");
