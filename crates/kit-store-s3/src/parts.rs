@@ -13,15 +13,17 @@ pub(crate) const MOST_PARTS: i32 = 10_000;
 /// How much may be on its way at once. One more part is being filled meanwhile.
 const IN_FLIGHT_BYTES: usize = 20 * MIB;
 
-/// Up to which part number, which size. The smallest are the smallest that S3 takes: four of them on their way
-/// and one that is filled are what most backups hold in memory.
-const SIZES: [(i32, usize); 7] = [
-    (5_000, 5 * MIB),      // 24 GiB
-    (7_200, 16 * MIB),     // 58 GiB
-    (8_600, 32 * MIB),     // 102 GiB: until here at most 64 MiB are held
-    (8_850, 64 * MIB),     // 118 GiB
-    (9_150, 128 * MIB),    // 155 GiB
-    (9_450, 512 * MIB),    // 305 GiB
+/// Up to which part number, which size. The smallest are the smallest that S3 takes. As long as it goes, no more than two
+/// of 24 MiB are held, the one on its way and the one that is filled: beside what else a backup needs, that is flat.
+const SIZES: [(i32, usize); 9] = [
+    (3_500, 5 * MIB),      // 17 GiB
+    (5_000, 8 * MIB),      // 28 GiB
+    (8_500, 24 * MIB),     // 110 GiB: until here at most 48 MiB are held
+    (8_700, 64 * MIB),     // 123 GiB
+    (8_900, 128 * MIB),    // 148 GiB
+    (9_100, 256 * MIB),    // 198 GiB
+    (9_300, 512 * MIB),    // 298 GiB
+    (9_500, 1_024 * MIB),  // 498 GiB
     (10_000, 4_096 * MIB), // 2.4 TiB
 ];
 
@@ -62,8 +64,8 @@ mod tests {
             while may_send(size, in_flight) {
                 in_flight += size;
             }
-            if total < 100 << 30 {
-                assert!(in_flight + size <= 64 * MIB, "part {number}: {in_flight} + {size}");
+            if total < 110 << 30 {
+                assert!(in_flight + size <= 48 * MIB, "part {number}: {in_flight} + {size}");
             }
             total += size as u64;
         }

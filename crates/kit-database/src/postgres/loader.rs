@@ -10,18 +10,38 @@ use sqlx::postgres::{PgConnection, PgCopyIn};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc::Receiver;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 /// After so many bytes a COPY is ended and begun anew: what the server says against a row is heard only at its end.
 const MOST_BYTES: usize = 64 << 20;
+/// What is sent at once.
+const MESSAGE_BYTES: usize = 1 << 20;
 
 /// What a loader is told.
 #[derive(Debug)]
 pub(super) enum Order {
     /// Whole rows of this COPY statement, which is begun if it does not go on. Another one is ended.
-    Rows(Arc<str>, BytesMut),
+    Rows(Arc<str>, Rows),
     /// There are no more of it. Answered once the server has all of them.
     End(oneshot::Sender<()>),
+}
+
+/// Rows, and the room that they take, which is free again once they are sent.
+#[derive(Debug)]
+pub(super) struct Rows {
+    pub(super) bytes: BytesMut,
+    pub(super) room: OwnedSemaphorePermit,
+}
+
+impl Rows {
+    async fn send(self, copy: &mut PgCopyIn<&mut PgConnection>) -> Result<(), sqlx::Error> {
+        // A row may have a gigabyte, which would be copied whole. Where a message ends says nothing.
+        for part in self.bytes.chunks(MESSAGE_BYTES) {
+            copy.send(part).await?;
+        }
+        drop(self.room);
+        Ok(())
+    }
 }
 
 /// A connection with the settings with which the dump begins.
@@ -68,17 +88,17 @@ pub(super) async fn load(
 /// One COPY, from its first rows to its end. Gives the rows of another one that came instead of more.
 async fn copy(
     connection: &mut PgConnection,
-    (statement, first): (Arc<str>, BytesMut),
+    (statement, first): (Arc<str>, Rows),
     orders: &mut Receiver<Order>,
 ) -> Result<Option<Order>, sqlx::Error> {
     let mut copy: PgCopyIn<&mut PgConnection> = connection.copy_in_raw(&statement).await?;
-    let mut bytes = first.len();
-    copy.send(first).await?;
+    let mut bytes = first.bytes.len();
+    first.send(&mut copy).await?;
     while bytes < MOST_BYTES {
         match orders.recv().await {
             Some(Order::Rows(of, rows)) if of == statement => {
-                bytes += rows.len();
-                copy.send(rows).await?;
+                bytes += rows.bytes.len();
+                rows.send(&mut copy).await?;
             }
             Some(other @ Order::Rows(..)) => {
                 copy.finish().await?;

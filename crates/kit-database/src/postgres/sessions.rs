@@ -7,7 +7,7 @@ use super::connect::Doing;
 use super::ident::Qualified;
 use super::judged::judged_by_functions;
 use super::keeper;
-use super::loader::{self, Order};
+use super::loader::{self, Order, Rows};
 use super::restore::{AHEAD, OPTIONS, judge, judge_answer, psql};
 use crate::DatabaseError;
 use crate::pieces::{Piece, Pieces};
@@ -19,13 +19,16 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Sender, UnboundedSender, channel, unbounded_channel};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 
 /// Each statement is a transaction here, and a small database would take most of its time to wait for the disk after each
 /// of them. Nothing is lost by that: what comes last, under a connection that does wait, makes all of it durable (a
 /// restore beside the live database is renamed), and what was not renamed counts for nothing.
 const NOT_WAITING: &str = "-c synchronous_commit=off";
+
+/// What may wait for all connections together: a row may have a gigabyte, of which one is enough.
+const ROOM_BYTES: usize = 16 << 20;
 
 /// Why a restore by several sessions ends early.
 pub(super) enum Stopped {
@@ -66,6 +69,8 @@ pub(super) struct Sessions<'a> {
     tasks: JoinSet<Result<(), Failed>>,
     program: Option<Program>,
     loaders: Vec<Loader>,
+    /// For the rows that wait for them.
+    room: Arc<Semaphore>,
     /// The tables that are to be kept from autovacuum, if there is a connection for that.
     keeping: Option<UnboundedSender<Qualified>>,
 }
@@ -86,7 +91,8 @@ impl<'a> Sessions<'a> {
     /// None yet.
     pub(super) fn new(cx: &'a Context, address: &'a Address, clients: &'a Clients, doing: Doing<'a>) -> Self {
         let (tasks, program, loaders, keeping) = (JoinSet::new(), None, Vec::new(), None);
-        Self { cx, address, clients, doing, tasks, program, loaders, keeping }
+        let room = Arc::new(Semaphore::new(ROOM_BYTES));
+        Self { cx, address, clients, doing, tasks, program, loaders, room, keeping }
     }
 
     /// True if there is a `psql`.
@@ -182,7 +188,9 @@ impl<'a> Sessions<'a> {
     /// To a connection that has room: the first that has rows of the same COPY, so that what is small is loaded by one,
     /// else the first that has nothing to do, else any.
     pub(super) async fn load(&mut self, statement: Arc<str>, rows: BytesMut) -> Result<(), Stopped> {
-        let mut order = Order::Rows(Arc::clone(&statement), rows);
+        let needed = u32::try_from(rows.len().min(ROOM_BYTES)).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.room).acquire_many_owned(needed).await.map_err(|_| Stopped::Gone)?;
+        let mut order = Order::Rows(Arc::clone(&statement), Rows { bytes: rows, room });
         let mut preferred: Vec<&mut Loader> = self.loaders.iter_mut().collect();
         // Stable.
         preferred.sort_by_key(|loader| match &loader.copy {
