@@ -14,6 +14,10 @@ pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 /// How long we wait for a lock while reading.
 pub(super) const READ_LOCK: Duration = Duration::from_secs(30);
 
+/// What lies in between forgets a connection on which nothing is said for minutes, and some of ours only hold a snapshot,
+/// wait for an index, or for their turn.
+const KEPT_ALIVE: [(&str, &str); 2] = [("tcp_keepalives_idle", "60"), ("tcp_keepalives_interval", "10")];
+
 /// What a connection is for.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Session {
@@ -66,10 +70,7 @@ impl Session {
                 vec![("lock_timeout", limit(lock)), ("statement_timeout", limit(statement))]
             }
         };
-        // What lies in between forgets a connection on which nothing is said for minutes, and some of ours only hold a
-        // snapshot, or wait for an index.
-        settings.push(("tcp_keepalives_idle", "60".to_owned()));
-        settings.push(("tcp_keepalives_interval", "10".to_owned()));
+        settings.extend(KEPT_ALIVE.map(|(name, value)| (name, value.to_owned())));
         settings
     }
 
@@ -184,6 +185,11 @@ pub(super) fn as_options(session: Session) -> String {
     // None of our values has anything in it that would have to be escaped.
     let settings = session.settings().into_iter().map(|(name, value)| format!("-c {name}={value}"));
     settings.collect::<Vec<_>>().join(" ")
+}
+
+/// These, and what keeps a connection alive, for programs of the server's: `PGOPTIONS`.
+pub(super) fn program_options(others: &str) -> String {
+    KEPT_ALIVE.iter().fold(others.to_owned(), |text, (name, value)| format!("{text} -c {name}={value}"))
 }
 
 /// What opens a connection, bounded in time.

@@ -149,7 +149,7 @@ pub(super) async fn begin(
     let reading: Box<dyn ReadAlong> = match format {
         DumpFormat::Plain => {
             let source = plain(start, cx, decision, doing).await?;
-            read_with_count = source.counted();
+            read_with_count = source.tables_counted();
             Box::new(DumpReader::new(source, start.scanner(schema)))
         }
         DumpFormat::Custom => Box::new(archive::custom(start, cx, schema)?),
@@ -170,8 +170,6 @@ pub(super) async fn begin(
 
 /// The one setting of ours, of those that change the text of a value, that `pg_dump` does not make by itself.
 const BYTES_AS_HEX: &str = "-c bytea_output=hex";
-/// As [`connect`] has it: one `pg_dump` may have to wait for hours until it is its turn.
-const KEPT_ALIVE: &str = "-c tcp_keepalives_idle=60 -c tcp_keepalives_interval=10";
 
 /// The encoding of a database that has none.
 const SQL_ASCII: &str = "SQL_ASCII";
@@ -216,7 +214,7 @@ pub(super) fn command(
         .args(["--no-password", LOCK_WAIT])
         .arg(format!("--encoding={encoding}"))
         .arg(format!("--snapshot={snapshot}"));
-    database.address.give_to(large_writes(command)).env("PGOPTIONS", format!("{BYTES_AS_HEX} {KEPT_ALIVE}"))
+    database.address.give_to(large_writes(command)).env("PGOPTIONS", connect::program_options(BYTES_AS_HEX))
 }
 
 /// One `pg_dump`, or connections of ours besides.

@@ -4,7 +4,7 @@
 //! A server that speaks another language is not understood, and then nothing is known about the archive.
 
 use super::archive;
-use super::connect::Doing;
+use super::connect::{Doing, program_options};
 use super::restore::{self, Into};
 use crate::pieces::{Piece, Pieces};
 use crate::{DatabaseError, EngineError};
@@ -26,7 +26,7 @@ fn pg_restore(into: Into<'_>) -> Command {
         .arg(format!("--dbname={}", conninfo(&into.address.database)));
     into.address
         .give_to(command)
-        .env("PGOPTIONS", restore::OPTIONS)
+        .env("PGOPTIONS", program_options(restore::OPTIONS))
         .env("LC_ALL", "C")
         .stdout(Stdout::Capture { limit_bytes: 1 << 20 })
         // It repeats the statement that failed, and details of errors hold rows.

@@ -40,10 +40,10 @@ impl Source {
     }
 
     /// The tables whose rows the server counts as it sends them.
-    pub(super) fn counted(&self) -> BTreeSet<Qualified> {
+    pub(super) fn tables_counted(&self) -> BTreeSet<Qualified> {
         match self {
             Self::One(_) => BTreeSet::new(),
-            Self::Several(parallel) => parallel.counted(),
+            Self::Several(parallel) => parallel.tables_counted(),
         }
     }
 

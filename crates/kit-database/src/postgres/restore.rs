@@ -4,7 +4,7 @@
 use super::address::Address;
 use super::archive::{self, Kind};
 use super::clients::Clients;
-use super::connect::Doing;
+use super::connect::{Doing, program_options};
 use super::one_transaction::OneTransaction;
 use super::scan::Scanner;
 use super::{from_archive, restore_parallel};
@@ -50,7 +50,7 @@ pub(super) fn psql(address: &Address, clients: &Clients, pieces: Pieces) -> Comm
         .args(["--set=ON_ERROR_STOP=1", "--set=VERBOSITY=verbose"]);
     address
         .give_to(command)
-        .env("PGOPTIONS", OPTIONS)
+        .env("PGOPTIONS", program_options(OPTIONS))
         .stdin(Stdin::Stream(Box::new(pieces)))
         .stdout(Stdout::Capture { limit_bytes: 1 << 20 })
         // Details and contexts of errors hold rows, which are none of the log's business.
@@ -84,8 +84,7 @@ pub(super) fn unreadable(source: std::io::Error, doing: Doing<'_>) -> DatabaseEr
 }
 
 /// What a restore asks of the server, whoever does it: nothing may end it but its end.
-pub(super) const OPTIONS: &str = "-c client_min_messages=warning -c statement_timeout=0 -c lock_timeout=0 \
-    -c tcp_keepalives_idle=60 -c tcp_keepalives_interval=10";
+pub(super) const OPTIONS: &str = "-c client_min_messages=warning -c statement_timeout=0 -c lock_timeout=0";
 
 async fn plain(
     cx: &Context,

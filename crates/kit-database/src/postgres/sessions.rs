@@ -3,7 +3,7 @@
 
 use super::address::Address;
 use super::clients::Clients;
-use super::connect::Doing;
+use super::connect::{Doing, program_options};
 use super::ident::Qualified;
 use super::judged::judged_by_functions;
 use super::keeper;
@@ -105,8 +105,8 @@ impl<'a> Sessions<'a> {
         let (sender, pieces) = Pieces::channel(AHEAD);
         // There is room: nothing was sent yet.
         let _ = sender.try_send(Piece::Bytes(prelude.to_vec()));
-        let command =
-            psql(self.address, self.clients, pieces).env("PGOPTIONS", format!("{OPTIONS} {NOT_WAITING}"));
+        let command = psql(self.address, self.clients, pieces)
+            .env("PGOPTIONS", program_options(&format!("{OPTIONS} {NOT_WAITING}")));
         let cx = self.cx.clone();
         let task = self.tasks.spawn(async move { command.run(&cx).await.map(drop).map_err(Failed::Program) });
         self.program = Some(Program { pieces: sender, task: task.id() });

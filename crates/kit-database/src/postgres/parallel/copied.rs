@@ -1,4 +1,4 @@
-//! What connections of ours have copied, as the server says with each of its answers. Pure.
+//! What connections of ours have copied, as the server says with each of its answers.
 //!
 //! Nobody has to count the rows of such a table once more, which would be to read all of it twice: it is whole if every
 //! one of its pages was asked for once, and as many rows came as the server says that it has sent.

@@ -213,7 +213,7 @@ pub(super) async fn begin(
 
 impl Parallel {
     /// The tables whose rows the server counts as it sends them.
-    pub(super) fn counted(&self) -> BTreeSet<Qualified> {
+    pub(super) fn tables_counted(&self) -> BTreeSet<Qualified> {
         let Some(copied) = &self.copied else { return BTreeSet::new() };
         copied.lock().unwrap_or_else(PoisonError::into_inner).tables().cloned().collect()
     }
