@@ -27,12 +27,23 @@ struct RowCounts {
     total: Mutex<Total>,
 }
 
-/// How many rows there are; `None` is what nobody knows yet.
+/// How many rows there are.
 #[derive(Clone, Copy, Debug, Default)]
 struct Total {
+    /// `None`: nobody has counted yet.
     counted: Option<u64>,
-    /// Those that nobody counts, if there are such.
-    others: Option<Option<u64>>,
+    others: Others,
+}
+
+/// Those that nobody counts.
+#[derive(Clone, Copy, Debug, Default)]
+enum Others {
+    /// There are none.
+    #[default]
+    None,
+    /// Nobody can tell yet.
+    Unknown,
+    About(u64),
 }
 
 impl Rows {
@@ -58,15 +69,16 @@ impl Rows {
 
     /// There are others that are not counted: about so many, `None` as long as nobody can tell.
     pub fn estimated(&self, rows: Option<u64>) {
-        self.of_all().others = Some(rows);
+        self.of_all().others = rows.map_or(Others::Unknown, Others::About);
     }
 
     /// How many there are, once it is known of all of them, and whether that is an estimate.
     pub fn total(&self) -> Option<(u64, bool)> {
         let Total { counted, others } = *self.of_all();
         match others {
-            None => Some((counted?, false)),
-            Some(others) => Some((counted?.saturating_add(others?), true)),
+            Others::None => Some((counted?, false)),
+            Others::Unknown => None,
+            Others::About(rows) => Some((counted?.saturating_add(rows), true)),
         }
     }
 
